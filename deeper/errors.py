@@ -1,0 +1,84 @@
+"""Every error that `deeper` raises on purpose.
+
+    DeeperError                 anything below; the command line prints it as one line
+    ├── UsageError              an option, name or argument that cannot be meant       exit 2
+    ├── SourceError             pictures, labels or arrays that cannot be used         exit 3
+    ├── DatasetError            a dataset folder that is missing, damaged, mismatched  exit 4
+    ├── RunError                a run folder or checkpoint that cannot be used         exit 5
+    ├── BundleError             a bundle that is damaged, tampered with or too new     exit 6
+    ├── DivergedError           training went to NaN or infinity                       exit 7
+    ├── DownloadError           a file could not be fetched or has the wrong hash      exit 8
+    ├── StorageError            disk full, folder read-only, permission denied         exit 9
+    └── MissingExtraError       an optional package is needed and not installed        exit 10
+
+A message has three parts on one line: what was given, what was wanted, what to do.
+Interrupts exit with 130 (SIGINT) or 143 (SIGTERM) after the work was saved.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DeeperError(Exception):
+    """Base of all errors raised on purpose. `exit_code` is what the command line exits with."""
+
+    exit_code = 1
+
+
+class UsageError(DeeperError, ValueError):
+    exit_code = 2
+
+
+class SourceError(DeeperError):
+    exit_code = 3
+
+
+class DatasetError(DeeperError):
+    exit_code = 4
+
+
+class RunError(DeeperError):
+    exit_code = 5
+
+
+class BundleError(DeeperError):
+    exit_code = 6
+
+
+class DivergedError(DeeperError):
+    exit_code = 7
+
+
+class DownloadError(DeeperError):
+    exit_code = 8
+
+
+class StorageError(DeeperError):
+    exit_code = 9
+
+
+class MissingExtraError(DeeperError):
+    exit_code = 10
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'nielsen'?"` when a known name is close to `given`, else the list of known names."""
+    names = list(known)
+    close = difflib.get_close_matches(given.lower(), [name.lower() for name in names], n=1, cutoff=0.55)
+    if close:
+        original = next(name for name in names if name.lower() == close[0])
+        return f"; did you mean {original!r}?"
+    return f"; known: {', '.join(names)}"
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """`text` made safe for one line of a terminal: control characters escaped, the middle of a long text cut."""
+    line = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in str(text)
+    )
+    if len(line) > limit:
+        half = (limit - 1) // 2
+        line = f"{line[:half]}…{line[-half:]}"
+    return line
