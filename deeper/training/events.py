@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from deeper.training.options import Options
+    from deeper.training.state import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,15 @@ class EpochDone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckpointDue:
+    """The state is complete and should be saved now; `best` says whether its weights validated best so far."""
+
+    step: int
+    state: State
+    best: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Notice:
     """One line that the user should see: a choice made for them, or a warning."""
 
@@ -104,4 +114,4 @@ class Finished:
     best_step: int | None
 
 
-Event: TypeAlias = Started | StepDone | DetailStarting | DetailDone | EpochDone | Notice | Finished
+Event: TypeAlias = Started | StepDone | DetailStarting | DetailDone | EpochDone | CheckpointDue | Notice | Finished

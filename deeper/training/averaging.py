@@ -1,0 +1,49 @@
+"""The exponential average of the weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from deeper.training.options import Averaging
+
+
+class AveragedWeights:
+    """Averages every floating-point parameter and buffer of `model`; integer buffers are copied.
+
+    After n updates at a decay d per step: average ← d' · average + (1 − d') · weight with
+    d' = min(d, (1 + n) / (10 + n)), raised to the number of steps since the last update.
+    """
+
+    def __init__(self, model: nn.Module, options: Averaging) -> None:
+        self.options = options
+        self.tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, steps_done: int) -> None:
+        """To be called after every step; moves only each `every` steps."""
+        if steps_done % self.options.every:
+            return
+        decay = min(self.options.decay, (1 + steps_done) / (10 + steps_done)) ** self.options.every
+        averages: list[Tensor] = []
+        currents: list[Tensor] = []
+        for name, current in model.state_dict().items():
+            if current.is_floating_point():
+                averages.append(self.tensors[name])
+                currents.append(current)
+            else:
+                self.tensors[name].copy_(current)
+        torch._foreach_lerp_(averages, currents, 1 - decay)
+
+    @contextlib.contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Within the block `model` holds the averaged weights; afterwards its own again, bit for bit."""
+        own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        model.load_state_dict(self.tensors)
+        try:
+            yield
+        finally:
+            model.load_state_dict(own)

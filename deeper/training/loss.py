@@ -1,0 +1,36 @@
+"""The loss and its parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deeper.models.output import Output
+
+
+def class_weights(labels: NDArray[np.int64], classes: int) -> Tensor:
+    """Weights that let each class count the same: N / (K · count). Shape: K. A class without pictures gets 0."""
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    present = counts > 0
+    weights = np.zeros(classes)
+    weights[present] = len(labels) / (present.sum() * counts[present])
+    return torch.from_numpy(weights).float()
+
+
+def classification_loss(
+    output: Output, labels: Tensor, *, label_smoothing: float, auxiliary_weight: float, weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the main head, and the weighted sum over auxiliary heads (0 without any). Both fp32 scalars.
+
+    Smoothing applies to all heads, as in research/inception.
+    """
+    main = F.cross_entropy(output.logits.float(), labels, weight=weights, label_smoothing=label_smoothing)
+    auxiliary = torch.zeros_like(main)
+    for logits in output.aux:
+        auxiliary = auxiliary + auxiliary_weight * F.cross_entropy(
+            logits.float(), labels, weight=weights, label_smoothing=label_smoothing
+        )
+    return main, auxiliary

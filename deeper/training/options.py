@@ -1,0 +1,112 @@
+"""Everything that decides a training run, in one frozen value: what a recipe sets and `config.toml` stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from deeper.distortions import AnyDistortion
+from deeper.errors import UsageError
+from deeper.training.optimizers import AdamW, AnyOptimizer
+from deeper.training.schedules import AnySchedule, OneCycle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaging:
+    """An exponential average of the weights, which is what is evaluated and kept.
+
+    The effective decay warms up as TensorFlow's `num_updates` does, min(decay, (1 + n) / (10 + n)), so that the first
+    random weights are forgotten. Batch-norm statistics are averaged too. `every`: steps between two updates (the decay
+    is per step whatever `every` is).
+    """
+
+    decay: float = 0.999
+    every: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.decay < 1 or self.every < 1:
+            raise UsageError(
+                f"averaging: decay must be in (0, 1) and every at least 1, got {self.decay} and {self.every}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A training run. Defaults suit a small network; recipes set what they reach results with."""
+
+    recipe: str = "custom"
+    """The recipe these options started from, for the record."""
+    model: str = "nielsen"
+    """A built-in network or the import path of your own, `package.module:Class`."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments for the network, for example `{"dropout": 0.4}`."""
+    height: int | None = None
+    """Input height in pixels; the network's native size when None."""
+    width: int | None = None
+    fit: Literal["crop", "letterbox", "squash"] = "crop"
+    """How a picture of another shape becomes the input: centre crop, padded whole, or squashed whole."""
+    store: float = 1.0
+    """Pictures are kept at this multiple of the input size until they are distorted (1.15 leaves room for crops)."""
+    epochs: float = 6.0
+    """Passes over the training pictures; a fraction is allowed."""
+    minutes: float | None = None
+    """Instead of epochs: time the first steps, then fix the number of steps that fit."""
+    batch: int = 256
+    optimizer: AnyOptimizer = field(default_factory=AdamW)
+    schedule: AnySchedule = field(default_factory=OneCycle)
+    averaging: Averaging | None = None
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: each class weighs the same in the loss, however many pictures it has."""
+    auxiliary_weight: float = 0.4
+    """Weight of each auxiliary head's loss (0.4 in research/inception and slim)."""
+    clip_norm: float | None = None
+    """Largest allowed norm of the whole gradient; None: no clipping."""
+    distortions: tuple[AnyDistortion, ...] = ()
+    """What happens to training pictures. Nothing flips unless a flip stands here."""
+    fill: Literal["zeros", "border", "reflect"] = "border"
+    """What lies outside a picture that is rotated or moved."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """`auto`: bf16 where the processor or GPU has bf16 arithmetic, fp32 elsewhere."""
+    validate_every: float = 1.0
+    """Epochs between two validations."""
+    early_stopping: int | None = None
+    """Stop after this many validations without a better one; None: run to the end."""
+    keep_best: bool = False
+    """Finish with the weights that validated best rather than with the last ones."""
+    checkpoint_every: float = 1.0
+    """Epochs between two checkpoints."""
+    keep: int = 2
+    """How many of the last checkpoints stay; the best one stays besides."""
+    report_every: int = 50
+    """Steps between two reports of loss and accuracy."""
+    detail_every: int = 500
+    """Steps between two records of histograms, activations and distorted pictures."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks: tuple[tuple[bool, str, object], ...] = (
+            (self.epochs > 0, "epochs must be above 0", self.epochs),
+            (self.minutes is None or self.minutes > 0, "minutes must be above 0", self.minutes),
+            (self.batch >= 1, "batch must be at least 1", self.batch),
+            (self.store >= 1, "store must be at least 1", self.store),
+            (0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)", self.label_smoothing),
+            (self.auxiliary_weight >= 0, "auxiliary_weight must not be negative", self.auxiliary_weight),
+            (self.clip_norm is None or self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm),
+            (self.validate_every > 0, "validate_every must be above 0", self.validate_every),
+            (self.checkpoint_every > 0, "checkpoint_every must be above 0", self.checkpoint_every),
+            (self.early_stopping is None or self.early_stopping >= 1, "early_stopping must be at least 1", self.early_stopping),
+            (self.keep >= 1, "keep must be at least 1", self.keep),
+            (self.report_every >= 1, "report_every must be at least 1", self.report_every),
+            (self.detail_every >= 1, "detail_every must be at least 1", self.detail_every),
+            (0 <= self.seed < 2**63, "seed must be in [0, 2^63)", self.seed),
+            (self.height is None or self.height >= 1, "height must be at least 1", self.height),
+            (self.width is None or self.width >= 1, "width must be at least 1", self.width),
+        )
+        for holds, wanted, given in checks:
+            if not holds:
+                raise UsageError(f"{wanted}, got {given}")
+        names = [distortion.name for distortion in self.distortions]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise UsageError(f"distortion {sorted(twice)[0]!r} stands twice in the recipe: keep one")

@@ -1,0 +1,98 @@
+"""The state of a training run: all that a checkpoint must hold for a bit-identical resume.
+
+Everything else (order, distortions, dropout, learning rate) is a function of the seed and the step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deeper.errors import RunError
+from deeper.training.averaging import AveragedWeights
+from deeper.training.optimization import build_optimizer
+from deeper.training.options import Options
+
+# What the meter sums since the last report, in float64: pictures, total loss, cross-entropy, auxiliary loss, correct
+# answers, each weighted by pictures. Part of the state, so that a report that spans a resume is exact.
+METER = ("images", "loss", "cross_entropy", "auxiliary", "correct")
+
+
+class State:
+    """Model, optimizer, averaged weights, counters and meter of a run on one device."""
+
+    def __init__(self, model: nn.Module, options: Options, *, steps: int, device: str) -> None:
+        self.model = model
+        self.options = options
+        self.device = device
+        self.optimizer = build_optimizer(model, options.optimizer)
+        self.averaged = AveragedWeights(model, options.averaging) if options.averaging else None
+        self.meter = torch.zeros(len(METER), dtype=torch.float64, device=device)
+        self.steps = steps
+        self.step = 0
+        self.best_score: float | None = None
+        self.best_step: int | None = None
+        self.validations_without_better = 0
+
+    def facts(self) -> dict[str, Any]:
+        """The counters, as plain data."""
+        return {
+            "step": self.step,
+            "steps": self.steps,
+            "best_score": self.best_score,
+            "best_step": self.best_step,
+            "validations_without_better": self.validations_without_better,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name; they are the live ones, not copies."""
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.averaged:
+            tensors.update({f"averaged/{name}": tensor for name, tensor in self.averaged.tensors.items()})
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{key}/{name}"] = value
+        tensors["meter"] = self.meter
+        return tensors
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to keep: the averaged ones where there are any."""
+        return self.averaged.tensors if self.averaged else self.model.state_dict()
+
+    @torch.no_grad()
+    def load(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Become the state that was saved. Raises: RunError, when it belongs to another network or optimizer."""
+        model = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
+        try:
+            self.model.load_state_dict(model)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise RunError(f"the checkpoint belongs to another network ({reason}); resume with the run's own code") from None
+        if self.averaged:
+            for name, tensor in self.averaged.tensors.items():
+                tensor.copy_(tensors[f"averaged/{name}"])
+        parameters = dict(self.model.named_parameters())
+        for name, value in tensors.items():
+            if not name.startswith("optimizer/"):
+                continue
+            _, key, parameter_name = name.split("/", 2)
+            parameter = parameters[parameter_name]
+            # The step counters of the fused optimizers live where the parameter lives; moments keep its memory format.
+            moved = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value, device=self.device)
+            moved.copy_(value)
+            self.optimizer.state[parameter][key] = moved
+        self.meter.copy_(tensors["meter"])
+        self.step = int(facts["step"])
+        self.steps = int(facts["steps"])
+        self.best_score = facts["best_score"]
+        self.best_step = facts["best_step"]
+        self.validations_without_better = int(facts["validations_without_better"])
+
+    def read_meter(self) -> dict[str, float]:
+        """Means since the last reading, and `images`."""
+        images, *sums = self.meter.tolist()
+        count = max(images, 1.0)
+        return {"images": images, **{name: value / count for name, value in zip(METER[1:], sums, strict=True)}}
