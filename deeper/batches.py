@@ -129,6 +129,53 @@ class Streaming(_Base):
         return images
 
 
+class Selected:
+    """Some of another's pictures, by position."""
+
+    def __init__(self, pictures: Pictures, positions: NDArray[np.int64]) -> None:
+        self.pictures, self.positions = pictures, positions
+        self.kind = f"{len(positions):,} of {pictures.kind}"
+        self.ids: Sequence[str] = [pictures.ids[position] for position in positions]
+        self.keys = pictures.keys[positions]
+        self.labels = pictures.labels[positions]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.pictures.take(self.positions[positions])
+
+
+class Joined:
+    """Several splits' pictures of one size, one after the other."""
+
+    def __init__(self, parts: Sequence[Pictures]) -> None:
+        self.parts = parts
+        self.kind = " + ".join(part.kind for part in parts)
+        self.ids: Sequence[str] = [identifier for part in parts for identifier in part.ids]
+        self.keys = np.concatenate([part.keys for part in parts])
+        self.labels = np.concatenate([part.labels for part in parts])
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        owners = np.searchsorted(self._ends, positions, side="right")
+        images: NDArray[np.uint8] | None = None
+        for number, part in enumerate(self.parts):
+            rows = np.flatnonzero(owners == number)
+            if not len(rows):
+                continue
+            start = 0 if number == 0 else int(self._ends[number - 1])
+            taken = part.take(positions[rows] - start)
+            if images is None:
+                images = np.empty((len(positions), *taken.shape[1:]), np.uint8)
+            images[rows] = taken
+        assert images is not None, "no positions were given"
+        return images
+
+
 def free_memory() -> int:
     """Bytes of memory that can be taken without swapping, as the kernel estimates it (4 GiB where it does not say)."""
     try:
@@ -200,8 +247,16 @@ def _shuffled_positions(
         yield order[within * batch : (within + 1) * batch]
 
 
+def _streams(pictures: Pictures) -> bool:
+    if isinstance(pictures, Selected):
+        return _streams(pictures.pictures)
+    if isinstance(pictures, Joined):
+        return any(_streams(part) for part in pictures.parts)
+    return isinstance(pictures, Streaming)
+
+
 def _prefetched(pictures: Pictures, chunks: Iterator[NDArray[np.int64]]) -> Iterator[Batch]:
-    if isinstance(pictures, InMemory):
+    if not _streams(pictures):
         # A gather takes microseconds: a thread would cost more than it hides.
         for positions in chunks:
             yield _batch(pictures, positions)

@@ -45,11 +45,15 @@ DIVERGED_FACTOR = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """What the loop consumes. `normalise`: float N × C × H × W in 0..1 → what the model takes."""
+    """What the loop consumes.
+
+    `normalise`: float N × C × H × W in 0..1 → what the model takes. `sample`: one picture as the model takes it.
+    """
 
     pictures: Pictures
     distorter: Distorter
     normalise: Callable[[Tensor], Tensor]
+    sample: Tensor
     classes: int
     precision: str
 
@@ -190,7 +194,6 @@ def train(
     per_epoch = stepper.per_epoch
     validate_every = _every(options.validate_every, per_epoch)
     checkpoint_every = _every(options.checkpoint_every, per_epoch)
-    sample = torch.from_numpy(feed.pictures.take(np.zeros(1, np.int64))).to(state.device)
     yield Started(
         model=state.model,
         options=options,
@@ -199,7 +202,7 @@ def train(
         steps_per_epoch=per_epoch,
         precision=feed.precision,
         device=state.device,
-        sample=feed.normalise(feed.distorter.plain(sample)),
+        sample=feed.sample,
     )
     began = reported = time.perf_counter()
     reported_images = float(state.meter[0])

@@ -1,0 +1,95 @@
+"""The command line: `deeper VERB …`. One short file per verb: parse, call the library, print.
+
+A verb's module has `Arguments`, a dataclass that tyro turns into flags (its docstring is the help), and
+`main(arguments)`. Modules are imported only when their verb is used, so that `deeper --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from deeper.errors import DeeperError, StorageError, nearest, printable
+
+# In the order in which people use them.
+VERBS = {
+    "demo": "train NielsenNet on MNIST (or on embedded digits) and test it: the tour in one command",
+    "build": "pictures, a table, arrays or a named set → a checked dataset of TFRecords",
+    "verify": "check every byte of a dataset, and repair it",
+    "show-distortions": "draw what the training distortions do to your pictures",
+    "train": "train a network on a source or dataset, or resume a run",
+    "board": "watch runs in TensorBoard",
+    "evaluate": "judge a run on a split: accuracy with interval, per class, errors",
+    "compare": "compare runs on the same pictures: paired tests, figure, table",
+    "predict": "classify files with a trained run",
+    "models": "list the networks, or print one layer by layer",
+}
+
+EXIT_CODES = """exit codes:
+  0 done                          5 run or checkpoint unusable     10 an optional package is missing
+  1 unexpected error              6 bundle damaged or refused      130 interrupted (SIGINT), work saved
+  2 an option cannot be meant     7 training diverged              143 interrupted (SIGTERM), work saved
+  3 pictures or labels unusable   8 download failed
+  4 dataset missing or damaged    9 disk full or not writable"""
+
+
+def help_text() -> str:
+    """What `deeper --help` prints."""
+    width = max(map(len, VERBS))
+    lines = [
+        "deeper: train an Inception on your own pictures, find out why it errs, and ship it",
+        "",
+        "usage: deeper VERB …        deeper VERB --help explains a verb, with an example",
+        "",
+        *(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()),
+        "",
+        "the way through:",
+        "  deeper build my_photos --out datasets/mine     a folder with one sub-folder per class",
+        "  deeper train datasets/mine --out runs/first    then: deeper board runs/first",
+        "  deeper evaluate runs/first                     then: deeper predict runs/first photo.jpg",
+        "",
+        EXIT_CODES,
+    ]
+    return "\n".join(lines)
+
+
+def _run(verb: str, rest: list[str]) -> None:
+    import tyro
+
+    module = import_module(f"deeper.cli.{verb.replace('-', '_')}")
+    module.main(tyro.cli(module.Arguments, args=rest, prog=f"deeper {verb}", compact_help=False))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Exits with the codes of `EXIT_CODES`; a deliberate error is one line on standard error."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return
+    if words[0] in ("-V", "--version", "version"):
+        from deeper import __version__
+
+        print(f"deeper {__version__}")
+        return
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        _fail(verb, f"no verb {printable(verb)!r}{nearest(verb, VERBS)}", 2)
+    try:
+        _run(verb, rest)
+    except DeeperError as error:
+        _fail(verb, str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not an error; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        _fail(verb, "interrupted", 130)
+    except OSError as error:
+        place = f" ({printable(error.filename)})" if error.filename else ""
+        _fail(verb, f"{error.strerror or error}{place}; check the path, its permissions and the free space", StorageError.exit_code)
+
+
+def _fail(verb: str, message: str, code: int) -> None:
+    line = " ".join(message.split())
+    print(f"deeper {verb}: {line}", file=sys.stderr)
+    raise SystemExit(code)

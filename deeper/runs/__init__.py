@@ -1,0 +1,15 @@
+"""Runs: joins loop, monitor, checkpoint and bundle into a run folder. What a user calls from Python."""
+
+from deeper.runs.dataset import dataset_for as dataset_for
+from deeper.runs.folder import Config as Config
+from deeper.runs.folder import Fold as Fold
+from deeper.runs.folder import Loaded as Loaded
+from deeper.runs.folder import Run as Run
+from deeper.runs.interrupts import Interrupts as Interrupts
+from deeper.runs.repeated import Summary as Summary
+from deeper.runs.repeated import folds as folds
+from deeper.runs.repeated import repeat as repeat
+from deeper.runs.repeated import seed_names as seed_names
+from deeper.runs.training import Result as Result
+from deeper.runs.training import resume as resume
+from deeper.runs.training import train as train

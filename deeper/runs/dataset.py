@@ -1,0 +1,50 @@
+"""From what the user names to a dataset: a dataset folder is opened, any other source is built first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from deeper.records import BuildOptions, Dataset, build, open_source
+from deeper.errors import DatasetError
+
+
+def is_dataset(path: Path) -> bool:
+    return (path / "dataset.json").is_file()
+
+
+def dataset_for(
+    source: str | Path | Dataset,
+    *,
+    folder: Path | None = None,
+    notice: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """The dataset behind `source`; what is not one yet is built into `datasets/NAME-FINGERPRINT` (under `folder`).
+
+    A source that was built before and has not changed since is not built again.
+    """
+    if isinstance(source, Dataset):
+        return source
+    if is_dataset(Path(source)):
+        return Dataset(source)
+    opened = open_source(source)
+    name = re.sub(r"[^\w.-]+", "-", opened.name).strip("-") or "pictures"
+    target = (folder or Path("datasets")) / f"{name}-{opened.fingerprint()[:8]}"
+    if is_dataset(target):
+        notice(f"{target} was built from this source before and is used again")
+        return Dataset(target)
+    notice(f"building {target} from {opened.description}")
+    report = build(opened, target, options=BuildOptions(), progress=progress)
+    for line in report.notices:
+        notice(line)
+    return Dataset(target)
+
+
+def largest_side(dataset: Dataset) -> int:
+    """The longer side of the largest picture, in pixels. Raises: DatasetError, for a dataset without pictures."""
+    side = max(dataset.info.sizes.largest)
+    if side < 1:
+        raise DatasetError(f"{dataset.path} holds no picture; build it from a source that has some")
+    return side

@@ -1,0 +1,164 @@
+"""The run folder: what a run is on disk, and how to open one.
+
+    RUN/config.toml       options, dataset, frozen step count: enough to run it again
+    RUN/metrics.jsonl     every number that was shown
+    RUN/tensorboard/      event files
+    RUN/checkpoints/      states, for resuming
+    RUN/bundle/           the finished artefact
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tomli_w
+
+from deeper import checkpoint, files
+from deeper.errors import RunError, printable
+from deeper.records import Dataset
+from deeper.training.options import Options
+from deeper.values import from_plain, to_plain
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from deeper.images import Preprocess
+    from deeper.models.architecture import Architecture
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Which part of a k-fold run this is: training pictures whose draw falls into `index` of `count` validate."""
+
+    index: int
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What `config.toml` holds."""
+
+    format_version: int = FORMAT_VERSION
+    dataset: str
+    """Path of the dataset folder, relative to the run folder where both share a root."""
+    dataset_hash: str
+    steps: int
+    """Steps of the whole run; fixed when it began, also by `--minutes`."""
+    height: int
+    width: int
+    precision: str
+    device: str
+    fold: Fold | None = None
+    policy: dict[str, Any] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    options: Options
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run's network with the weights of one checkpoint, in evaluation mode."""
+
+    model: nn.Module
+    architecture: Architecture
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    step: int
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` holds a run."""
+    return (path / "config.toml").is_file()
+
+
+class Run:
+    """A run folder, opened. Raises: RunError, when there is none or its config cannot be read."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not is_run(self.path):
+            what = "no such folder" if not self.path.exists() else "no config.toml in it"
+            raise RunError(f"{printable(self.path)} is no run ({what}); make one with `deeper train SOURCE --out {printable(self.path)}`")
+        try:
+            plain = tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{printable(self.path)}/config.toml cannot be read ({printable(error)}); train again into a new folder") from None
+        if plain.get("format_version") != FORMAT_VERSION:
+            raise RunError(
+                f"{printable(self.path)} has format {plain.get('format_version')!r}, this version reads {FORMAT_VERSION}; "
+                "use the version that wrote it"
+            )
+        self.config = from_plain(Config, plain, f"{printable(self.path)}/config.toml")
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def bundle_path(self) -> Path:
+        return self.path / "bundle"
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, rising."""
+        return checkpoint.steps(self.checkpoints)
+
+    def dataset(self) -> Dataset:
+        """The dataset that the run was trained on. Raises: DatasetError; RunError, when it has changed since."""
+        dataset = Dataset(self.path / self.config.dataset)
+        if dataset.info.hash != self.config.dataset_hash:
+            raise RunError(
+                f"the dataset {printable(dataset.path)} is no longer the one that {printable(self.path)} was trained on; "
+                "put the old one back, or train anew"
+            )
+        return dataset
+
+    def step_of(self, which: str | int) -> int:
+        """The step that `best`, `last` or a number names."""
+        known = self.steps()
+        if not known:
+            raise RunError(f"{printable(self.path)} has no checkpoint yet; let it train to the end of an epoch")
+        if which == "last":
+            return known[-1]
+        if which == "best":
+            facts, _ = checkpoint.read(self.checkpoints, known[-1])
+            best = facts.get("best_step")
+            return best if best in known else known[-1]
+        try:
+            return int(which)
+        except ValueError:
+            raise RunError(f"no checkpoint {which!r}: wanted best, last or a step ({', '.join(map(str, known))})") from None
+
+    def load(self, which: Literal["best", "last"] | int | str = "best", *, model: str | None = None) -> Loaded:
+        """The network with the weights of a checkpoint (the averaged ones where the run averages)."""
+        from deeper.models import create
+        from deeper.runs.plan import architecture_of, preprocess_of
+
+        step = self.step_of(which)
+        _, tensors = checkpoint.read(self.checkpoints, step)
+        dataset = self.dataset()
+        architecture = architecture_of(self.config, dataset)
+        network = create(architecture)
+        prefix = "averaged/" if self.config.options.averaging else "model/"
+        network.load_state_dict(
+            {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        )
+        return Loaded(network.eval(), architecture, preprocess_of(self.config, dataset), dataset.classes, step)
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Write `config.toml` atomically."""
+    files.write_text(path / "config.toml", tomli_w.dumps(to_plain(config)))
+
+
+def relative_dataset(dataset: Path, run: Path) -> str:
+    """The dataset's path as seen from the run folder, so that both can move together."""
+    return os.path.relpath(dataset.resolve(), run.resolve())

@@ -1,0 +1,86 @@
+"""The same training several times: with other seeds, or on other folds; mean and deviation of what came out."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deeper import files
+from deeper.errors import RunError, UsageError, printable
+from deeper.runs.folder import Fold, is_run
+from deeper.runs.training import Result
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Accuracies of the repeats, each judged on its own validation pictures. `deviation` is the sample's (n − 1)."""
+
+    names: tuple[str, ...]
+    accuracies: tuple[float, ...]
+    complete: bool
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def deviation(self) -> float:
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else math.nan
+
+    def to_plain(self) -> dict[str, Any]:
+        """For `summary.json` and --json."""
+        deviation = self.deviation
+        return {
+            "runs": [{"run": name, "accuracy": value} for name, value in zip(self.names, self.accuracies, strict=True)],
+            "mean": self.mean,
+            "deviation": None if math.isnan(deviation) else deviation,
+            "complete": self.complete,
+        }
+
+
+def repeat(
+    out: Path, names: Sequence[str], train_one: Callable[[Path, int], Result], resume_one: Callable[[Path], Result]
+) -> Summary:
+    """Train `out/NAME` for each name, go on with what is there unfinished, keep what is done; write `summary.json`.
+
+    `train_one(path, number)` and `resume_one(path)` do the work. An interrupted repeat ends the series; calling again
+    goes on where it stopped.
+
+    Raises: RunError, when `out` itself is a run.
+    """
+    if is_run(out):
+        raise RunError(f"{printable(out)} is a single run; give another --out for a series")
+    done: list[str] = []
+    accuracies: list[float] = []
+    complete = True
+    for number, name in enumerate(names):
+        path = out / name
+        result = resume_one(path) if is_run(path) else train_one(path, number)
+        if result.reason == "interrupted":
+            complete = False
+            break
+        if result.validation is None:
+            raise RunError("a series needs validation pictures to compare by; build the dataset with --validation 0.1")
+        done.append(name)
+        accuracies.append(float(result.validation.accuracy))
+        summary = Summary(tuple(done), tuple(accuracies), complete=len(done) == len(names))
+        files.write_json(out / "summary.json", summary.to_plain())
+    if not done:
+        raise RunError("interrupted before the first repeat ended; the same command goes on")
+    return Summary(tuple(done), tuple(accuracies), complete)
+
+
+def seed_names(first: int, count: int) -> list[str]:
+    if count < 2:
+        raise UsageError(f"--seeds: wanted at least 2, got {count}")
+    return [f"seed-{first + number}" for number in range(count)]
+
+
+def folds(count: int) -> list[Fold]:
+    if count < 2:
+        raise UsageError(f"--folds: wanted at least 2, got {count}")
+    return [Fold(index=index, count=count) for index in range(count)]
