@@ -10,7 +10,7 @@ import os
 import sys
 from importlib import import_module
 
-from deeper.errors import DeeperError, StorageError, nearest, printable
+from deeper.errors import DeeperError, StorageError, UsageError, nearest, printable
 
 # In the order in which people use them.
 VERBS = {
@@ -55,28 +55,27 @@ def help_text() -> str:
 
 
 def _run(verb: str, rest: list[str]) -> None:
-    import tyro
+    from deeper.cli.parsing import parse
 
     module = import_module(f"deeper.cli.{verb.replace('-', '_')}")
-    module.main(tyro.cli(module.Arguments, args=rest, prog=f"deeper {verb}", compact_help=False))
+    module.main(parse(module.Arguments, rest, f"deeper {verb}"))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Exits with the codes of `EXIT_CODES`; a deliberate error is one line on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(help_text())
-        return
-    if words[0] in ("-V", "--version", "version"):
-        from deeper import __version__
-
-        print(f"deeper {__version__}")
-        return
-    verb, rest = words[0], words[1:]
-    if verb not in VERBS:
-        _fail(verb, f"no verb {printable(verb)!r}{nearest(verb, VERBS)}", 2)
+    verb, rest = (words[0], words[1:]) if words else ("--help", [])
     try:
-        _run(verb, rest)
+        if verb in ("-h", "--help", "help"):
+            print(help_text(), flush=True)
+        elif verb in ("-V", "--version", "version"):
+            from deeper import __version__
+
+            print(f"deeper {__version__}")
+        elif verb not in VERBS:
+            raise UsageError(f"no such verb{nearest(verb, VERBS)}")
+        else:
+            _run(verb, rest)
     except DeeperError as error:
         _fail(verb, str(error), error.exit_code)
     except BrokenPipeError:
@@ -91,5 +90,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(verb: str, message: str, code: int) -> None:
     line = " ".join(message.split())
-    print(f"deeper {verb}: {line}", file=sys.stderr)
+    print(f"deeper {printable(verb)}: {line}", file=sys.stderr)
     raise SystemExit(code)

@@ -1,0 +1,5 @@
+"""`python -m deeper`."""
+
+from deeper.cli import main
+
+main()

@@ -1,0 +1,85 @@
+"""`deeper demo`: the main job in one command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Build MNIST, train NielsenNet on it for about a minute, and test it once on the 10,000 test digits.
+
+    Where MNIST is neither at hand (under $DEEPER_DATA or in the cache) nor to be downloaded, the embedded set `digits`
+    is used instead, and said.
+
+    Example: deeper demo
+    """
+
+    out: Path | None = None
+    """The run folder; runs/demo when not given (runs/demo-2, … when that is taken)."""
+    source: str | None = None
+    """Another source than mnist, for example digits."""
+    seed: int = 0
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+def _free(stem: str) -> Path:
+    number = 1
+    while (path := Path("runs") / (stem if number == 1 else f"{stem}-{number}")).exists():
+        number += 1
+    return path
+
+
+def main(arguments: Arguments) -> None:
+    """Build, train, evaluate, and say what to try next."""
+    from deeper.errors import DownloadError
+    from deeper.evaluation import evaluate_run
+    from deeper.runs import Interrupts, dataset_for, train
+    from deeper.training.precision import choose_device, has_bf16
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+
+    source = arguments.source or "mnist"
+    try:
+        dataset = dataset_for(source, notice=say)
+    except DownloadError as error:
+        if arguments.source:
+            raise
+        say(f"{error}\nMNIST is not at hand: running on `digits`, digits drawn from fonts, instead")
+        source = "digits"
+        dataset = dataset_for(source, notice=say)
+    if not has_bf16(choose_device()):
+        say("this processor has no bf16 arithmetic: expect two to four minutes of training instead of one")
+    result = train(dataset, model="nielsen", recipe="fast", out=arguments.out or _free("demo"), seed=arguments.seed, quiet=arguments.json)
+    if result.reason == "interrupted":
+        sys.exit(128 + (Interrupts.received or 2))
+    evaluation = evaluate_run(result.run, split="test")
+    run = result.run.path
+    low, high = evaluation.interval
+    if arguments.json:
+        facts = {
+            "source": source,
+            "accuracy": evaluation.accuracy,
+            "correct": evaluation.correct,
+            "total": evaluation.total,
+            "interval": [low, high],
+            "training_seconds": round(result.seconds, 1),
+            "run": str(run),
+        }
+        print(json.dumps(facts))
+        return
+    name = {"mnist": "MNIST", "digits": "the embedded digits"}.get(source, source)
+    print(
+        f"\nNielsenNet on {name}: {evaluation.accuracy:.2%} of {evaluation.total:,} test pictures "
+        f"({evaluation.correct:,} correct; 95 % interval {low:.2%} to {high:.2%}) "
+        f"after {result.seconds:.0f} s of training\n"
+        f"the run is in {run}; try next:\n"
+        f"  deeper evaluate {run}             which digits it gets wrong\n"
+        f"  deeper board {run}                watch its training in TensorBoard\n"
+        f"  deeper predict {run} FILE.png     classify a picture of your own"
+    )
