@@ -28,7 +28,9 @@ def read_pictures(
     Takes bool, integers 0..255, floats 0..1 or floats 0..255 (a notice says which was understood).
     Raises: SourceError, for NaN, other ranges, other shapes, channels first, object arrays, no picture at all.
     """
-    shaped = {split: _shaped(array, f"{split} images" if split else "images", options) for split, array in given.items()}
+    shaped = {
+        split: _shaped(array, f"{split} images" if split else "images", options) for split, array in given.items()
+    }
     if not any(len(array) for array in shaped.values()):
         raise SourceError("the images are empty; wanted at least one picture")
     low, high = _range(shaped)
@@ -71,7 +73,9 @@ def _shaped(given: Any, where: str, options: SourceOptions) -> NDArray[Any]:
     if options.shape is not None:
         return _reshaped(array, options.shape, where)
     if array.ndim == 2:
-        raise SourceError(f"{where} are flat, {_times(array.shape)}; wanted the shape of a picture{_advice(array.shape)}")
+        raise SourceError(
+            f"{where} are flat, {_times(array.shape)}; wanted the shape of a picture{_advice(array.shape)}"
+        )
     if array.ndim not in (3, 4):
         raise SourceError(f"{where} have shape {_times(array.shape)}; wanted N×H×W or N×H×W×C")
     if 0 in array.shape[1:]:

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from deeper.errors import SourceError, printable
 from deeper.records.sources.array_labels import read_labels
 from deeper.records.sources.array_pictures import read_pictures
-from deeper.records.sources.groups import grouper
+from deeper.records.sources.groups import groups_of
 from deeper.records.sources.item import Item
 from deeper.records.sources.listing import Listing, digest, enumerated, split_of
 from deeper.records.sources.options import NO_OPTIONS, SourceOptions
@@ -175,18 +175,23 @@ def list_parts(parts: Mapping[str | None, Part], *, options: SourceOptions, name
     """
     pictures, notices = read_pictures({split: part.images for split, part in parts.items()}, options)
     labels = read_labels({split: part.labels for split, part in parts.items()}, options.classes)
-    group_of = grouper(options.group_by)
     items: list[Item] = []
     for split, array in pictures.items():
         where = f"{split} " if split else ""
         indices = labels.indices[split]
         if len(indices) != len(array):
             raise SourceError(f"{len(array)} {where}images and {len(indices)} {where}labels; wanted one label each")
+        identifiers = [
+            f"{split}/{position:05d}" if split else f"array:{position:06d}" for position in range(len(array))
+        ]
         groups = _groups(parts[split].groups, len(array), where)
-        for position, (picture, index) in enumerate(zip(array, indices.tolist())):
-            identifier = f"{split}/{position:05d}" if split else f"array:{position:06d}"
-            group = groups[position] if groups else group_of(identifier)
-            items.append(Item(identifier, labels.classes[index], split, group, None, picture))
+        if groups is None:
+            groups, group_notices = groups_of(identifiers, options.group_by)
+            notices = (*notices, *group_notices)
+        items += [
+            Item(identifier, labels.classes[index], split, group, None, picture)
+            for identifier, index, group, picture in zip(identifiers, indices.tolist(), groups, array)
+        ]
     total = f"{len(items):,} pictures in arrays"
 
     def identify() -> str:
@@ -207,7 +212,7 @@ def list_parts(parts: Mapping[str | None, Part], *, options: SourceOptions, name
     )
 
 
-def _groups(groups: Any, count: int, where: str) -> list[str] | None:
+def _groups(groups: Any, count: int, where: str) -> list[str | None] | None:
     if groups is None:
         return None
     array = np.asarray(groups)

@@ -49,6 +49,8 @@ class Listing:
     """What the listing itself refused, with reasons."""
     notices: Sequence[str] = ()
     """What was understood, skipped or left out: one line each, for the user to read."""
+    skipped: int = 0
+    """Files that were passed over by their names (hidden ones, `Thumbs.db`, `labels.txt`); neither items nor rejected."""
 
     @cached_property
     def items(self) -> Sequence[Item]:

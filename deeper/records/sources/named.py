@@ -203,4 +203,6 @@ def _identity(path: Path, file: _File) -> str:
 
 
 def _damaged(path: Path) -> SourceError:
-    return SourceError(f"{printable(path)} is not the file it should be (wrong hash or size); remove it or fetch it again")
+    return SourceError(
+        f"{printable(path)} is not the file it should be (wrong hash or size); remove it or fetch it again"
+    )

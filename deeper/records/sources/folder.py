@@ -1,0 +1,127 @@
+"""Folders of pictures.
+
+flowers/rose/1.jpg                 one sub-folder per class
+flowers/train/rose/1.jpg           splits above the classes: train, validation, test, and how people spell them
+flowers/rose/plant7/1.jpg          folders below a class belong to it
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from deeper.errors import SourceError, printable
+from deeper.records.sources.groups import groups_of
+from deeper.records.sources.item import Item, Rejected
+from deeper.records.sources.listing import Listing, digest, enumerated, in_natural_order, split_of
+from deeper.records.sources.options import NO_OPTIONS, SourceOptions
+from deeper.records.sources.walk import Found, Walk, clean, walk
+
+
+def open_folder(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
+    """A source from a folder with one sub-folder per class, perhaps below train/, validation/, test/.
+
+    Ids are paths below `path`. Classes are the sub-folders with at least one file, in natural order.
+    Raises: SourceError, for a folder that is empty or arranged in another way, with how to arrange it;
+    UsageError, for a `group_by` that fits nothing.
+    """
+    shown = printable(path)
+    found = walk(path)
+    splits = _splits(found, shown)
+    depth = 2 if splits else 1
+    notices: list[str] = []
+    if splits:
+        understood = ", ".join(f"{printable(folder)}/ as {split}" for folder, split in splits.items())
+        notices.append(f"splits given by folders: {understood}")
+
+    inside: list[Found] = []
+    loose: list[Found] = []
+    for file in found.files:
+        (inside if len(file.parts) > depth else loose).append(file)
+    class_folders = {parts[depth - 1] for parts in found.folders if len(parts) == depth}
+    if not inside:
+        raise SourceError(_nothing(shown, found, loose, class_folders, splits))
+    rejected = list(found.rejected)
+    where = "beside the class folders" if not splits else "beside the class folders or the splits"
+    rejected += [Rejected(file.id, f"lies {where}, so it has no class") for file in loose]
+
+    classes = in_natural_order(file.parts[depth - 1] for file in inside)
+    identifiers = [file.id for file in inside]
+    # "folder" is a folder below the class: the class's own folder would put a whole class into one split.
+    folders = ["/".join(file.parts[depth - 1 : -1]) if len(file.parts) > depth + 1 else None for file in inside]
+    groups, group_notices = groups_of(identifiers, options.group_by, folders=folders)
+    items = [
+        Item(identifier, file.parts[depth - 1], splits[file.parts[0]] if splits else None, group, file.path, None)
+        for identifier, file, group in zip(identifiers, inside, groups)
+    ]
+    notices += _about_classes(classes, class_folders, found, depth, shown)
+    notices += _about_skipped(found)
+    name = clean(path.resolve().name) or "pictures"
+    return Listing(
+        name=name,
+        description=f"{printable(name, 60)}: {len(items):,} files in {len(classes)} class folders",
+        classes=classes,
+        list_items=lambda: items,
+        identify=lambda: digest(["folder", *(f"{file.id}\0{file.size}\0{file.modified}" for file in inside)]),
+        rejected=rejected,
+        notices=(*notices, *group_notices),
+        skipped=found.skipped.total(),
+    )
+
+
+def _splits(found: Walk, shown: str) -> dict[str, str]:
+    """{top folder: split} where the top folders are splits, else {}."""
+    tops = in_natural_order(parts[0] for parts in found.folders if len(parts) == 1)
+    meant = {top: split for top in tops if (split := split_of(top))}
+    others = [top for top in tops if top not in meant]
+    if not others:
+        return meant
+    # One such name among others ("train" beside "bus") is a class; several are splits with something beside them.
+    if len(set(meant.values())) > 1 and "train" in meant.values():
+        raise SourceError(
+            f"{shown!r} holds the splits {enumerated(list(meant))} and beside them {enumerated(others)}; "
+            "wanted either splits only or classes only: move the others away"
+        )
+    return {}
+
+
+def _nothing(shown: str, found: Walk, loose: list[Found], class_folders: set[str], splits: dict[str, str]) -> str:
+    below = f"{next(iter(splits))}/" if splits else ""
+    wanted = f"wanted one sub-folder per class, as {shown}/{below}cat/1.jpg and {shown}/{below}dog/1.jpg"
+    if loose:
+        example = printable(loose[0].id, 60)
+        return (
+            f"{shown!r} holds {len(loose)} files without class folders ({example!r} first); {wanted}: move the pictures "
+            "of each class into a folder with its name, or list them in a .csv of path,label"
+        )
+    if found.rejected:
+        first = found.rejected[0]
+        return f"{shown!r} holds no usable file ({printable(first.id, 60)}: {first.reason}); {wanted}"
+    if class_folders:
+        return f"{shown!r} has class folders but no file in them ({enumerated(sorted(class_folders))}); {wanted}"
+    if found.skipped:
+        return f"{shown!r} holds no pictures, only {found.skipped.total()} files of other kinds; {wanted}"
+    return f"{shown!r} is empty; {wanted}"
+
+
+def _about_classes(classes: tuple[str, ...], class_folders: set[str], found: Walk, depth: int, shown: str) -> list[str]:
+    notices = []
+    empty = in_natural_order(class_folders - set(classes))
+    if empty:
+        notices.append(f"no files in {enumerated(empty)}: left out of the classes")
+    merged = Counter(name.casefold() for name in classes)
+    similar = [name for name in classes if merged[name.casefold()] > 1]
+    if similar:
+        notices.append(f"classes differ only in upper and lower case: {enumerated(similar)}")
+    if len(classes) == 1:
+        below = {parts[depth] for parts in found.folders if len(parts) == depth + 1}
+        advice = f"; if its sub-folders are the classes, give {shown}/{printable(classes[0])}" if len(below) > 1 else ""
+        notices.append(f"there is one class only, {printable(classes[0])!r}{advice}")
+    return notices
+
+
+def _about_skipped(found: Walk) -> list[str]:
+    if not found.skipped:
+        return []
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(found.skipped.items()))
+    return [f"skipped {counts}"]

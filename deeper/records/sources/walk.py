@@ -1,0 +1,187 @@
+"""Every file below a folder, safely: links followed but never in circles, special files and unreadable folders named.
+
+Names become ids that are the same on every platform: "/" between folders, Unicode in its composed form (NFC; macOS
+hands out decomposed names), bytes that are no UTF-8 written as `\\xNN`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deeper.errors import SourceError, printable
+from deeper.records.sources.item import Rejected
+from deeper.records.sources.listing import natural_key
+
+_NO_PICTURE_NAMES = {"thumbs.db", "desktop.ini", "license", "readme", "makefile"}
+_NO_PICTURE_SUFFIXES = {
+    *(".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".md", ".rst", ".yaml", ".yml", ".toml"),
+    *(".html", ".htm", ".log", ".ini", ".db", ".py", ".ipynb", ".pdf"),
+}
+# What archives made on a Mac leave beside the real folders: small files with the names of pictures.
+_HIDDEN_FOLDERS = {"__macosx", "@eadir"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One regular file. `parts`: cleaned names below the root; `path`: where to read it."""
+
+    parts: tuple[str, ...]
+    path: Path
+    size: int
+    modified: int
+    """Nanoseconds."""
+
+    @property
+    def id(self) -> str:
+        return "/".join(self.parts)
+
+
+@dataclass
+class Walk:
+    """What lies below a folder. Every entry is in exactly one of `files`, `folders`, `rejected`, `skipped`."""
+
+    files: list[Found] = field(default_factory=list)
+    folders: list[tuple[str, ...]] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    """"hidden" and "no picture by its name" with their counts."""
+
+
+def clean(name: str) -> str:
+    """A file name as it stands in ids: NFC, undecodable bytes as `\\xNN`. Always encodable as UTF-8."""
+    characters = []
+    for character in name:
+        code = ord(character)
+        if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode keeps a byte that is no UTF-8 as such a surrogate
+            characters.append(f"\\x{code - 0xDC00:02x}")
+        elif 0xD800 <= code <= 0xDFFF:
+            characters.append(f"\\u{code:04x}")
+        else:
+            characters.append(character)
+    return unicodedata.normalize("NFC", "".join(characters))
+
+
+def special(mode: int) -> str | None:
+    """What a file is that is neither regular nor a folder; reading one could wait for ever."""
+    if stat.S_ISFIFO(mode):
+        return "a FIFO (named pipe), no picture file"
+    if stat.S_ISSOCK(mode):
+        return "a socket, no picture file"
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        return "a device, no picture file"
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "no regular file"
+
+
+def walk(root: Path) -> Walk:
+    """List everything below `root` in natural order. Follows links; lists each real folder once.
+
+    Raises: SourceError, when `root` itself cannot be listed.
+    """
+    result = Walk()
+    top = root.stat()
+    seen: dict[tuple[int, int], tuple[str, ...] | None] = {(top.st_dev, top.st_ino): ()}
+    for above in root.resolve().parents:
+        # a link that leads above the root would list the root within itself
+        status = above.stat()
+        seen.setdefault((status.st_dev, status.st_ino), None)
+    # Real folders before linked ones: where a folder can be reached both ways, its own name counts.
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
+    linked: list[tuple[Path, tuple[str, ...]]] = []
+    while waiting or linked:
+        from_link = not waiting
+        folder, parts = waiting.pop() if waiting else linked.pop(0)
+        if from_link and not _is_new(folder, parts, seen, result):
+            continue
+        try:
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if not parts:
+                raise SourceError(f"{printable(root)!r} cannot be listed: {error.strerror}") from None
+            result.rejected.append(Rejected("/".join(parts), f"the folder cannot be listed: {error.strerror}"))
+            continue
+        if parts:
+            result.folders.append(parts)
+        for entry in listed:
+            _place(entry, parts, result, seen, waiting, linked)
+    result.files.sort(key=lambda found: tuple(natural_key(part) for part in found.parts))
+    result.rejected.sort(key=lambda rejected: natural_key(rejected.id))
+    _reject_equal_ids(result)
+    return result
+
+
+def _place(
+    entry: os.DirEntry[str],
+    parents: tuple[str, ...],
+    result: Walk,
+    seen: dict[tuple[int, int], tuple[str, ...] | None],
+    waiting: list[tuple[Path, tuple[str, ...]]],
+    linked: list[tuple[Path, tuple[str, ...]]],
+) -> None:
+    parts = (*parents, clean(entry.name))
+    path = Path(entry.path)
+    lower = entry.name.lower()
+    if lower.startswith(".") or lower in _HIDDEN_FOLDERS:
+        result.skipped["hidden"] += 1
+        return
+    try:
+        status = entry.stat()
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        if entry.is_symlink():
+            reason = "a link to nothing" if isinstance(error, FileNotFoundError) else f"a link that fails: {reason}"
+        result.rejected.append(Rejected("/".join(parts), reason))
+        return
+    if stat.S_ISDIR(status.st_mode):
+        if entry.is_symlink():
+            linked.append((path, parts))
+        elif _is_new(path, parts, seen, result):
+            waiting.append((path, parts))
+        return
+    kind = special(status.st_mode)
+    if kind is not None:
+        result.rejected.append(Rejected("/".join(parts), kind))
+    elif lower in _NO_PICTURE_NAMES or os.path.splitext(lower)[1] in _NO_PICTURE_SUFFIXES:
+        result.skipped["no picture by its name"] += 1
+    else:
+        result.files.append(Found(parts, path, status.st_size, status.st_mtime_ns))
+
+
+def _is_new(
+    folder: Path, parts: tuple[str, ...], seen: dict[tuple[int, int], tuple[str, ...] | None], result: Walk
+) -> bool:
+    """Remember a folder; refuse it where the same one was listed before, or where it leads upwards."""
+    try:
+        status = folder.stat()
+    except OSError as error:
+        result.rejected.append(Rejected("/".join(parts), f"the folder cannot be read: {error.strerror}"))
+        return False
+    key = (status.st_dev, status.st_ino)
+    if key not in seen:
+        seen[key] = parts
+        return True
+    first = seen[key]
+    if first is None or parts[: len(first)] == first:
+        reason = "a symlink loop: it leads to a folder that it lies in"
+    else:
+        reason = f"the same folder as {printable('/'.join(first))!r}, which is listed already"
+    result.rejected.append(Rejected("/".join(parts), reason))
+    return False
+
+
+def _reject_equal_ids(result: Walk) -> None:
+    taken: set[str] = set()
+    kept: list[Found] = []
+    for found in result.files:
+        if found.id in taken:
+            reason = "another file has this name in another Unicode form; rename one of them"
+            result.rejected.append(Rejected(found.id, reason))
+        else:
+            taken.add(found.id)
+            kept.append(found)
+    result.files = kept
