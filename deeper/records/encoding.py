@@ -1,0 +1,165 @@
+"""One chunk of pictures → framed records and their statistics: what a worker does. A pure function of the chunk.
+
+Each file is read once and decoded once: the decoding checks it, measures it and sums its pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeper import images
+from deeper.errors import SourceError
+from deeper.records import picture, tfrecord
+from deeper.records.picture import Facts
+
+MAX_FILE_BYTES = 256 << 20
+# Pixels summed at once: the squares of a block, in uint16, stay in the processor's cache.
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Pictures to encode. Each has a path, or a row of `arrays`."""
+
+    ids: Sequence[str]
+    labels: Sequence[int]
+    texts: Sequence[str]
+    groups: Sequence[str | None]
+    paths: Sequence[str | None]
+    arrays: NDArray[np.uint8] | Sequence[NDArray[np.uint8] | None]
+    channels: int | None
+    """Sum the pixels after conversion to so many channels; as they are when None."""
+
+
+@dataclass(slots=True)
+class Encoded:
+    """The records of a chunk. Lists have one entry per kept picture, in the chunk's order."""
+
+    records: bytes = b""
+    """All of them, frames included, one behind the other."""
+    kept: list[int] = field(default_factory=list)
+    """Positions in the chunk."""
+    sizes: list[int] = field(default_factory=list)
+    """Bytes of each record, frame included."""
+    heights: list[int] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)
+    channels: list[int] = field(default_factory=list)
+    """1 or 3, of the picture itself."""
+    sums: list[tuple[int, ...]] = field(default_factory=list)
+    """Per channel over the picture (after conversion, where that is asked for), of its 0..255 values."""
+    squares: list[tuple[int, ...]] = field(default_factory=list)
+    rejected: list[tuple[int, str]] = field(default_factory=list)
+    """Position in the chunk, and why."""
+
+
+def encode_chunk(chunk: Chunk) -> Encoded:
+    """Read, check, measure and frame the pictures of a chunk; what cannot be used is rejected with its reason."""
+    result = Encoded()
+    records = []
+    for position in range(len(chunk.ids)):
+        try:
+            decoded, encoded, file_format = _load(chunk, position)
+            height, width, channels = decoded.shape
+            converted = decoded if chunk.channels is None else images.to_channels(decoded, chunk.channels)
+            sums, squares = moments(converted)
+        except SourceError as error:
+            result.rejected.append((position, _reason(str(error), chunk.ids[position])))
+            continue
+        except OSError as error:
+            result.rejected.append((position, f"cannot be read: {error.strerror or error}"))
+            continue
+        except MemoryError:
+            result.rejected.append((position, "needs more memory than there is"))
+            continue
+        except Exception as error:  # a decoder's own surprise must not stop the build of all the others
+            result.rejected.append((position, f"cannot be decoded ({type(error).__name__}: {error})"))
+            continue
+        facts = Facts(
+            chunk.ids[position],
+            chunk.labels[position],
+            chunk.texts[position],
+            height,
+            width,
+            channels,
+            chunk.groups[position],
+        )
+        record = tfrecord.frame(picture.encode(facts, encoded, file_format))
+        records.append(record)
+        result.kept.append(position)
+        result.sizes.append(len(record))
+        result.heights.append(height)
+        result.widths.append(width)
+        result.channels.append(channels)
+        result.sums.append(sums)
+        result.squares.append(squares)
+    result.records = b"".join(records)
+    return result
+
+
+def _reason(message: str, identifier: str) -> str:
+    # The id has a column of its own in rejected.csv.
+    for prefix in (f"{identifier}: ", f"{identifier!r}: "):
+        message = message.removeprefix(prefix)
+    return message
+
+
+def _load(chunk: Chunk, position: int) -> tuple[NDArray[np.uint8], bytes, str]:
+    """The pixels, the bytes to store, and their format."""
+    path = chunk.paths[position]
+    if path is None:
+        array = chunk.arrays[position]
+        assert array is not None, "an item has neither a path nor an array"
+        decoded = images.as_picture(array)
+        return decoded, images.encode_png(decoded), "PNG"
+    data = _read(path)
+    decoded = images.decode(data, name=chunk.ids[position])
+    file_format = format_of(data)
+    if file_format is None:
+        return decoded, images.encode_png(decoded), "PNG"
+    return decoded, data, file_format
+
+
+def _read(path: str) -> bytes:
+    # Not blocking: what was a file when it was listed may have become a FIFO, whose opening would wait for ever.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceError("is no regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise SourceError(f"has {status.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+        data = file.read(MAX_FILE_BYTES + 1)
+    if not data:
+        raise SourceError("is empty (0 bytes)")
+    return data
+
+
+def format_of(data: bytes) -> str | None:
+    """"JPEG" or "PNG" by the first bytes, whatever the file is called; None for anything else."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    return None
+
+
+def moments(pixels: NDArray[np.uint8]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Exact sums of the values and of their squares, per channel. `pixels`: H × W × C."""
+    height, width, channels = pixels.shape
+    rows = np.ascontiguousarray(pixels).reshape(height, width * channels)
+    step = max(1, _BLOCK // (width * channels))
+    sums = np.zeros(width * channels, np.uint64)
+    squares = np.zeros(width * channels, np.uint64)
+    for first in range(0, height, step):
+        block = rows[first : first + step]
+        sums += block.sum(axis=0, dtype=np.uint32)
+        # 255² fits 16 bits, and 2¹⁸ of them fit 64 with room to spare.
+        squares += np.square(block, dtype=np.uint16).sum(axis=0, dtype=np.uint64)
+    by_channel = sums.reshape(width, channels).sum(axis=0), squares.reshape(width, channels).sum(axis=0)
+    return tuple(by_channel[0].tolist()), tuple(by_channel[1].tolist())

@@ -1,0 +1,195 @@
+"""Which picture belongs to which split: drawn by a stable hash of its id, class by class, groups whole.
+
+A *unit* is a group, or a picture without one. Every unit has a number in [0, 1) that is a function of the seed and of
+its name alone (`draws.uniforms`, purpose "split"), and within its class the units with the lowest numbers are the test
+split, the next ones validation, the rest train. A unit of several classes counts for its most frequent one.
+
+**The first build** takes by rank: exactly the wanted share of each class, rounded, so that twenty pictures of a class
+give two, not "two on average". Each drawn split gets at least one unit of a class that has enough of them, and train
+always keeps one.
+
+**A growing dataset** takes by threshold, since a rank would move when pictures are added. The threshold is the share
+itself (0.1), pushed just so far that it agrees with the old pictures of the class: not below the highest number that is
+in the split, not above the lowest that is beyond it. Old pictures are never looked at again, so none can move; a
+picture that was removed and comes back lands where it was; and a new picture of an old group follows its group.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeper import draws
+from deeper.errors import UsageError, printable
+from deeper.records.options import DEFAULT_SHARE, BuildOptions
+
+# The lowest numbers first.
+_DRAWN_ORDER = ("test", "validation")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What the draw needs to know of a picture. `split`: as the source gives it."""
+
+    id: str
+    label: str
+    group: str | None
+    split: str | None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """`splits`: one name per member. `drawn`: the splits that were drawn, with their shares."""
+
+    splits: tuple[str, ...]
+    drawn: Mapping[str, float]
+    notices: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Unit:
+    number: float
+    label: str
+    positions: list[int]
+
+
+def assign(members: Sequence[Member], options: BuildOptions) -> Assignment:
+    """The splits of a first build. Only pictures that the source leaves open or puts in `train` are drawn from.
+
+    Raises: UsageError, when validation and test leave nothing to train on.
+    """
+    splits = [member.split or "train" for member in members]
+    given = {member.split for member in members if member.split}
+    pool = [position for position, split in enumerate(splits) if split == "train"]
+    notices = [f"{name}: as the source gives it; --{name} is not used" for name, share in _asked(options) if share is not None and name in given]
+    shares = {name: DEFAULT_SHARE if share is None else share for name, share in _asked(options) if name not in given}
+    shares = {name: share / max(1, len(pool)) if share >= 1 else share for name, share in shares.items() if share}
+    if sum(shares.values()) >= 1:
+        raise UsageError(
+            f"validation {options.validation} and test {options.test} leave nothing of {len(pool)} pictures to train on"
+        )
+    drawn = _by_rank(members, pool, shares, options.seed)
+    for position, split in drawn.items():
+        splits[position] = split
+    for name in reversed(_DRAWN_ORDER):
+        if name in shares:
+            count = sum(split == name for split in drawn.values())
+            by_group = ", groups whole" if any(members[position].group for position in pool) else ""
+            notices.append(
+                f"{name}: {count:,} of {len(pool):,} pictures drawn ({shares[name]:.3g} of each class{by_group}); "
+                f"--{name} 0 for none"
+            )
+    notices += _torn_groups(members, splits)
+    return Assignment(tuple(splits), shares, tuple(notices))
+
+
+def assign_more(
+    members: Sequence[Member], old: Sequence[Member], drawn: Mapping[str, float], seed: int
+) -> Assignment:
+    """The splits of pictures that join the `old` ones, of which every `split` is set."""
+    home = {member.group: member.split for member in old if member.group is not None and member.split}
+    splits: list[str] = []
+    pool: list[int] = []
+    for position, member in enumerate(members):
+        followed = home.get(member.group) if member.group is not None else None
+        splits.append(followed or member.split or "train")
+        if followed is None and member.split in (None, "train"):
+            pool.append(position)
+    old_units: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for unit in _units(old, range(len(old)), seed):
+        old_units[unit.label].append((unit.number, old[unit.positions[0]].split or "train"))
+    units = _units(members, pool, seed)
+    for unit in units:
+        if unit.label in old_units:
+            split = _by_threshold(unit.number, old_units[unit.label], drawn)
+            for position in unit.positions:
+                splits[position] = split
+    # Classes that are new here are drawn as in a first build.
+    fresh = [position for unit in units if unit.label not in old_units for position in unit.positions]
+    for position, split in _by_rank(members, fresh, drawn, seed).items():
+        splits[position] = split
+    return Assignment(tuple(splits), drawn, tuple(_torn_groups(members, splits)))
+
+
+def _asked(options: BuildOptions) -> list[tuple[str, float | int | None]]:
+    return [("validation", options.validation), ("test", options.test)]
+
+
+def _units(members: Sequence[Member], positions: Iterable[int], seed: int) -> list[_Unit]:
+    """The units of some members, in the order of their first picture."""
+    together: dict[tuple[bool, str], list[int]] = defaultdict(list)
+    for position in positions:
+        member = members[position]
+        together[(member.group is not None, member.id if member.group is None else member.group)].append(position)
+    keys = draws.keys(name for _, name in together)
+    numbers = draws.uniforms(seed, 0, keys, "split", 1)[:, 0].tolist()
+    units = []
+    for number, places in zip(numbers, together.values()):
+        label = members[places[0]].label
+        if len(places) > 1:
+            counts = Counter(members[position].label for position in places)
+            # The first of the most frequent ones in alphabetical order: independent of the order of the pictures.
+            label = min(counts, key=lambda name: (-counts[name], name))
+        units.append(_Unit(number, label, places))
+    return units
+
+
+def _by_rank(
+    members: Sequence[Member], pool: Sequence[int], shares: Mapping[str, float], seed: int
+) -> dict[int, str]:
+    """Position → split for what leaves `train`."""
+    strata: dict[str, list[_Unit]] = defaultdict(list)
+    for unit in _units(members, pool, seed):
+        strata[unit.label].append(unit)
+    result: dict[int, str] = {}
+    for units in strata.values():
+        units.sort(key=lambda unit: (unit.number, members[unit.positions[0]].id))
+        pictures = sum(len(unit.positions) for unit in units)
+        next_unit = 0
+        for name in _DRAWN_ORDER:
+            if name not in shares:
+                continue
+            wanted = max(1.0, np.floor(shares[name] * pictures + 0.5))
+            taken = 0
+            # One unit always stays for train; a prefix is taken, so that a threshold can stand for it later.
+            while next_unit < len(units) - 1 and (not taken or taken + len(units[next_unit].positions) / 2 <= wanted):
+                for position in units[next_unit].positions:
+                    result[position] = name
+                taken += len(units[next_unit].positions)
+                next_unit += 1
+                if taken >= wanted:
+                    break
+    return result
+
+
+def _by_threshold(number: float, old: Sequence[tuple[float, str]], drawn: Mapping[str, float]) -> str:
+    within: set[str] = set()
+    share = 0.0
+    for name in _DRAWN_ORDER:
+        if name not in drawn:
+            continue
+        within.add(name)
+        share += drawn[name]
+        low = max((unit for unit, split in old if split in within), default=0.0)
+        high = min((unit for unit, split in old if split not in within), default=1.0)
+        threshold = min(max(share, np.nextafter(low, 1)), high) if low < high else share
+        if number < threshold:
+            return name
+    return "train"
+
+
+def _torn_groups(members: Sequence[Member], splits: Sequence[str]) -> list[str]:
+    places: dict[str, set[str]] = defaultdict(set)
+    for member, split in zip(members, splits):
+        if member.group is not None:
+            places[member.group].add(split)
+    torn = [group for group, where in places.items() if len(where) > 1]
+    if not torn:
+        return []
+    return [
+        f"{len(torn)} groups stand in more than one split, as the source gives it (first: {printable(torn[0], 60)}, in "
+        f"{' and '.join(sorted(places[torn[0]]))}): results on these pictures will look better than they are"
+    ]

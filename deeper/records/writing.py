@@ -1,0 +1,238 @@
+"""Items with their splits → shards in a folder, and everything that is counted on the way.
+
+A new dataset and an addition to one both go through here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from deeper import draws
+from deeper.records.encoding import Chunk, Encoded
+from deeper.records.info import SPLITS, Moments, ShardInfo
+from deeper.records.shards import ShardWriter
+from deeper.records.sources import Item, Rejected
+from deeper.records.workers import Workers, available_processors
+
+Progress = Callable[[int, int], None]
+
+# A chunk is long enough to hide the cost of a pipe and short enough to keep both processors busy to the end, and its
+# bytes bound the memory that waits.
+_CHUNK_PICTURES = 512
+_CHUNK_FILES = 32
+_CHUNK_BYTES = 8 << 20
+# Below so many pictures starting processes costs more than it gains.
+_FEW_FILES = 24
+_FEW_ARRAYS = 1000
+
+
+@dataclass
+class Written:
+    """What came of the items. `shards` and `per_class` by split; heights and widths of all kept pictures."""
+
+    shards: dict[str, tuple[ShardInfo, ...]] = field(default_factory=dict)
+    per_class: dict[str, Counter[int]] = field(default_factory=dict)
+    heights: list[int] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)
+    channels: Counter[int] = field(default_factory=Counter)
+    """Kept pictures by their own number of channels."""
+    training: dict[int, Moments] = field(default_factory=dict)
+    """Sums over the training pictures with so many channels."""
+    rejected: list[Rejected] = field(default_factory=list)
+
+    @property
+    def kept(self) -> int:
+        """Pictures written."""
+        return len(self.heights)
+
+    def count(self, split: str) -> int:
+        """Pictures written to one split."""
+        return sum(shard.count for shard in self.shards.get(split, ()))
+
+    def moments(self, channels: int) -> Moments:
+        """Over all training pictures as they are read: a grey one counts in each of three channels."""
+        total = Moments(pixels=0, sums=(0,) * channels, squares=(0,) * channels)
+        for own, part in self.training.items():
+            repeated = part if own == channels else Moments(
+                pixels=part.pixels, sums=part.sums * channels, squares=part.squares * channels
+            )
+            total = add_moments(total, repeated)
+        return total
+
+
+def add_moments(one: Moments, other: Moments) -> Moments:
+    """Sums over the pictures of both."""
+    return Moments(
+        pixels=one.pixels + other.pixels,
+        sums=tuple(a + b for a, b in zip(one.sums, other.sums, strict=True)),
+        squares=tuple(a + b for a, b in zip(one.squares, other.squares, strict=True)),
+    )
+
+
+def worker_count(items: Sequence[Item], asked: int | None) -> int:
+    """Processes to use for these items."""
+    files = sum(item.path is not None for item in items)
+    if asked is None and files <= _FEW_FILES and len(items) - files <= _FEW_ARRAYS:
+        return 1
+    return asked or available_processors()
+
+
+def stored_order(items: Sequence[Item], splits: Sequence[str], seed: int) -> dict[str, list[int]]:
+    """Positions of the items by split, as they are stored.
+
+    Train in a drawn order, since many readers shuffle through a small buffer only and a source is often sorted by
+    class; the others in the order of the source.
+    """
+    places: dict[str, list[int]] = {name: [] for name in SPLITS}
+    for position, split in enumerate(splits):
+        places[split].append(position)
+    train = np.asarray(places["train"], np.int64)
+    if len(train):
+        order = draws.order(draws.derive(seed, 0, "stored order"), 0, draws.keys(items[place].id for place in train))
+        places["train"] = train[order].tolist()
+    return {name: positions for name, positions in places.items() if positions}
+
+
+def chunks_of(
+    items: Sequence[Item], positions: Sequence[int], index_of: Mapping[str, int], channels: int | None
+) -> Iterator[Chunk]:
+    """The items at `positions`, in that order, cut into chunks."""
+    held: list[Item] = []
+    weight = 0
+    for position in positions:
+        item = items[position]
+        size = _weight(item)
+        limit = _CHUNK_PICTURES if item.path is None else _CHUNK_FILES
+        if held and (len(held) >= limit or weight + size > _CHUNK_BYTES):
+            yield _chunk(held, index_of, channels)
+            held, weight = [], 0
+        held.append(item)
+        weight += size
+    if held:
+        yield _chunk(held, index_of, channels)
+
+
+def _weight(item: Item) -> int:
+    if item.path is None:
+        return 0 if item.array is None else item.array.nbytes
+    try:
+        return os.stat(item.path).st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _chunk(items: Sequence[Item], index_of: Mapping[str, int], channels: int | None) -> Chunk:
+    arrays = [item.array for item in items]
+    first = arrays[0]
+    # One stacked array travels many times faster than as many small ones.
+    whole = first is not None and all(array is not None and array.shape == first.shape for array in arrays)
+    return Chunk(
+        ids=[item.id for item in items],
+        labels=[index_of[item.label] for item in items],
+        texts=[item.label for item in items],
+        groups=[item.group for item in items],
+        paths=[None if item.path is None else str(item.path) for item in items],
+        arrays=np.stack([array for array in arrays if array is not None]) if whole else arrays,
+        channels=channels,
+    )
+
+
+def write_items(
+    items: Sequence[Item],
+    splits: Sequence[str],
+    index_of: Mapping[str, int],
+    folder: Path,
+    *,
+    channels: int | None,
+    seed: int,
+    shard_bytes: int,
+    workers: int,
+    added: int = 0,
+    progress: Progress | None = None,
+) -> Written:
+    """Encode all items into shards in `folder`. The bytes depend on the items, splits, seed and shard size alone."""
+    written = Written()
+    rejected: dict[int, str] = {}
+    done = 0
+    with Workers(workers) as pool:
+        for split, positions in stored_order(items, splits, seed).items():
+            writer = ShardWriter(folder, split, shard_bytes, added)
+            counts: Counter[int] = Counter()
+            start = 0
+            try:
+                for chunk, encoded in _encoded(pool, chunks_of(items, positions, index_of, channels)):
+                    writer.write(encoded.records, encoded.sizes)
+                    counts.update(chunk.labels[row] for row in encoded.kept)
+                    _note(written, encoded, split == "train")
+                    rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
+                    start += len(chunk.ids)
+                    done += len(chunk.ids)
+                    if progress:
+                        progress(done, len(items))
+                written.shards[split] = writer.finish()
+            finally:
+                writer.abandon()
+            written.per_class[split] = counts
+    written.rejected = [Rejected(items[position].id, rejected[position]) for position in sorted(rejected)]
+    return written
+
+
+def _encoded(pool: Workers, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Encoded]]:
+    under_way: list[Chunk] = []
+
+    def noted() -> Iterator[Chunk]:
+        for chunk in chunks:
+            under_way.append(chunk)
+            yield chunk
+
+    for encoded in pool.encode(noted()):
+        yield under_way.pop(0), encoded
+
+
+def _note(written: Written, encoded: Encoded, training: bool) -> None:
+    written.heights += encoded.heights
+    written.widths += encoded.widths
+    written.channels.update(encoded.channels)
+    if not training:
+        return
+    # The sums may be of converted pictures, so their length says the channels.
+    for channels in (1, 3):
+        rows = [row for row, sums in enumerate(encoded.sums) if len(sums) == channels]
+        if rows:
+            part = Moments(
+                pixels=sum(encoded.heights[row] * encoded.widths[row] for row in rows),
+                sums=tuple(map(sum, zip(*(encoded.sums[row] for row in rows)))),
+                squares=tuple(map(sum, zip(*(encoded.squares[row] for row in rows)))),
+            )
+            known = written.training.get(channels)
+            written.training[channels] = part if known is None else add_moments(known, part)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Within the block SIGTERM unwinds the stack, as Ctrl-C does, so that what was half written is removed.
+
+    Raises: SystemExit(143). A handler that someone else has set is left alone, as are threads.
+    """
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    alone = threading.current_thread() is threading.main_thread()
+    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
