@@ -1,7 +1,7 @@
 """Sources → split → TFRecord shards and `dataset.json`; reading, verifying, repairing, growing.
 
-    build(open_source("flowers/"), Path("datasets/flowers"))
-    Dataset("datasets/flowers").split("train").picture(0)
+build(open_source("flowers/"), Path("datasets/flowers"))
+Dataset("datasets/flowers").split("train").picture(0)
 """
 
 from __future__ import annotations

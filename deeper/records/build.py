@@ -20,10 +20,11 @@ from deeper.records.split import Assignment, Member, assign
 from deeper.records.writing import Progress, Written, ended_by_sigterm, worker_count, write_items
 
 REJECTED = "rejected.csv"
+DEFAULTS = BuildOptions()
 
 
 def build(
-    source: Source, out: str | Path, *, options: BuildOptions = BuildOptions(), progress: Progress | None = None
+    source: Source, out: str | Path, *, options: BuildOptions = DEFAULTS, progress: Progress | None = None
 ) -> BuildReport:
     """Make the dataset `out` from `source`, or with `options.add` append to it.
 
@@ -146,7 +147,7 @@ def split_infos(written: Written, classes: int) -> dict[str, SplitInfo]:
         shards = written.shards.get(name, ())
         counts: Mapping[int, int] = written.per_class.get(name, Counter())
         if shards or name == "train":
-            per_class = tuple(counts[label] if label in counts else 0 for label in range(classes))
+            per_class = tuple(counts.get(label, 0) for label in range(classes))
             infos[name] = SplitInfo(count=sum(per_class), per_class=per_class, shards=shards)
     return infos
 
@@ -180,7 +181,9 @@ def _channel_notices(options: BuildOptions, written: Written) -> list[str]:
     if options.channels == 1 and colour:
         return [f"{colour:,} colour pictures are read as grey, as --channels 1 asks"]
     if options.channels is None and grey and colour:
-        return [f"{colour:,} colour and {grey:,} grey pictures: all are read with 3 channels; --channels 1 makes them grey"]
+        return [
+            f"{colour:,} colour and {grey:,} grey pictures: all are read with 3 channels; --channels 1 makes them grey"
+        ]
     return []
 
 

@@ -38,7 +38,9 @@ class Dataset:
     def split(self, name: str) -> Split:
         """`train`, `validation` or `test`. Raises: DatasetError, when there is no such split or a shard is damaged."""
         if name not in self.info.splits:
-            raise DatasetError(f"the dataset {printable(self.path)} has no split {name!r}{nearest(name, self.info.splits)}")
+            raise DatasetError(
+                f"the dataset {printable(self.path)} has no split {name!r}{nearest(name, self.info.splits)}"
+            )
         if name not in self._splits:
             self._splits[name] = Split(self.path, name, self.info)
         return self._splits[name]
@@ -169,7 +171,11 @@ class Split:
         data = self.encoded(position)
         name = f"position {position} of {self.name}"
         try:
-            decoded = images.decode(data, name=name) if at_least is None else images.decode(data, name=name, at_least=at_least)
+            decoded = (
+                images.decode(data, name=name)
+                if at_least is None
+                else images.decode(data, name=name, at_least=at_least)
+            )
         except SourceError as error:
             raise DatasetError(
                 f"{error}: a sound record that this machine cannot decode; compare the versions of Pillow and simplejpeg"

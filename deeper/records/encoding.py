@@ -77,7 +77,7 @@ def encode_chunk(chunk: Chunk) -> Encoded:
         except MemoryError:
             result.rejected.append((position, "needs more memory than there is"))
             continue
-        except Exception as error:  # a decoder's own surprise must not stop the build of all the others
+        except Exception as error:  # noqa: BLE001  # a decoder's own surprise must not stop the build of all the others
             result.rejected.append((position, f"cannot be decoded ({type(error).__name__}: {error})"))
             continue
         facts = Facts(
@@ -141,7 +141,7 @@ def _read(path: str) -> bytes:
 
 
 def format_of(data: bytes) -> str | None:
-    """"JPEG" or "PNG" by the first bytes, whatever the file is called; None for anything else."""
+    """ "JPEG" or "PNG" by the first bytes, whatever the file is called; None for anything else."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):

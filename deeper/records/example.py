@@ -5,15 +5,14 @@
     message Feature  { oneof kind { BytesList bytes_list = 1; FloatList float_list = 2; Int64List int64_list = 3; } }
     message XList    { repeated X value = 1; }                          (tensorflow/core/example/{example,feature}.proto)
 
-Encoding is deterministic: keys are sorted, numbers are packed, and a bulky value may be asked to stand last, so that
-everything else is read without touching it.
+Encoding is deterministic: numbers are packed, and entries stand in the order given (sorted, for a mapping).
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 Value = bytes | str | int | float | Sequence[bytes] | Sequence[int] | Sequence[float]
 Buffer = bytes | mmap.mmap
@@ -21,10 +20,13 @@ Feature = tuple[bytes, ...] | tuple[int, ...] | tuple[float, ...]
 
 _BYTES, _FLOAT, _INT64 = 1, 2, 3
 _WORD = 1 << 64
+_DIGITS = tuple(bytes((value,)) for value in range(0x80))
 
 
 def varint(value: int) -> bytes:
     """A non-negative integer in base 128, low digits first."""
+    if value < 0x80:
+        return _DIGITS[value]
     pieces = bytearray()
     while value > 0x7F:
         pieces.append(value & 0x7F | 0x80)
@@ -40,7 +42,7 @@ def _field(number: int, data: bytes) -> bytes:
 
 def _as_bytes(item: object) -> bytes:
     # File names that are no UTF-8 reach Python as lone surrogates; they must survive the way there and back.
-    return item.encode("utf-8", "surrogatepass") if isinstance(item, str) else bytes(item)  # type: ignore[call-overload, no-any-return]
+    return item.encode("utf-8", "surrogatepass") if isinstance(item, str) else bytes(item)  # type: ignore[call-overload]
 
 
 def _feature(value: Value) -> bytes:
@@ -59,14 +61,22 @@ def _feature(value: Value) -> bytes:
     raise TypeError(f"a feature holds bytes, text, integers or floats of one kind; got {type(value).__name__}")
 
 
-def encode(features: Mapping[str, Value], last: str | None = None) -> bytes:
-    """A serialised `Example`: keys in order, except that `last` closes it.
+def entry(name: str, value: Value) -> bytes:
+    """One key with its value, for `example`. Raises: TypeError, ValueError, for what no feature can hold."""
+    return _field(1, _field(1, name.encode()) + _field(2, _feature(value)))
 
-    An empty list is stored as an empty list of integers. Raises: TypeError, ValueError, for what no feature can hold.
-    """
-    names = sorted(features, key=lambda name: (name == last, name))
-    entries = [_field(1, _field(1, name.encode()) + _field(2, _feature(features[name]))) for name in names]
+
+def example(entries: Iterable[bytes]) -> bytes:
+    """A serialised `Example` of such entries."""
     return _field(1, b"".join(entries))
+
+
+def encode(features: Mapping[str, Value]) -> bytes:
+    """A serialised `Example`, keys in order. An empty list is stored as an empty list of integers.
+
+    Raises: TypeError, ValueError, for what no feature can hold.
+    """
+    return example(entry(name, features[name]) for name in sorted(features))
 
 
 def read_varint(data: Buffer, position: int) -> tuple[int, int]:
@@ -112,18 +122,18 @@ def _parts(data: Buffer, start: int, end: int) -> list[tuple[int, int, int, int]
 def _read_feature(data: Buffer, start: int, end: int) -> Feature:
     feature: Feature = ()
     for number, _, list_start, list_end in _parts(data, start, end):
-        entries = [entry for entry in _parts(data, list_start, list_end) if entry[0] == 1]
+        items = [part for part in _parts(data, list_start, list_end) if part[0] == 1]
         if number == _BYTES:
-            feature = tuple(data[first:stop] for _, _, first, stop in entries)
+            feature = tuple(data[first:stop] for _, _, first, stop in items)
         elif number == _INT64:
-            feature = tuple(number for entry in entries for number in _integers(data, entry))
+            feature = tuple(value for item in items for value in _integers(data, item))
         elif number == _FLOAT:
-            feature = tuple(value for entry in entries for value in _floats(data, entry))
+            feature = tuple(value for item in items for value in _floats(data, item))
     return feature
 
 
-def _integers(data: Buffer, entry: tuple[int, int, int, int]) -> list[int]:
-    _, kind, position, end = entry
+def _integers(data: Buffer, item: tuple[int, int, int, int]) -> list[int]:
+    _, kind, position, end = item
     if kind == 0:
         # One alone: the position is behind its tag, and the field's end is the number's.
         end = read_varint(data, position)[1]
@@ -137,8 +147,8 @@ def _integers(data: Buffer, entry: tuple[int, int, int, int]) -> list[int]:
     return numbers
 
 
-def _floats(data: Buffer, entry: tuple[int, int, int, int]) -> tuple[float, ...]:
-    _, kind, start, end = entry
+def _floats(data: Buffer, item: tuple[int, int, int, int]) -> tuple[float, ...]:
+    _, kind, start, end = item
     if kind not in (2, 5) or (end - start) % 4:
         raise ValueError("a list of floats is malformed")
     return struct.unpack(f"<{(end - start) // 4}f", data[start:end])
@@ -154,14 +164,14 @@ def decode(data: Buffer, start: int = 0, end: int | None = None, skip: str | Non
     for number, _, first, stop in _parts(data, start, len(data) if end is None else end):
         if number != 1:
             continue
-        for entry_number, _, entry_start, entry_end in _parts(data, first, stop):
-            if entry_number == 1:
-                name, value = _entry(data, entry_start, entry_end, skip)
+        for part, _, entry_start, entry_end in _parts(data, first, stop):
+            if part == 1:
+                name, value = _read_entry(data, entry_start, entry_end, skip)
                 features[name] = value
     return features
 
 
-def _entry(data: Buffer, start: int, end: int, skip: str | None) -> tuple[str, Feature]:
+def _read_entry(data: Buffer, start: int, end: int, skip: str | None) -> tuple[str, Feature]:
     name, value = "", (0, 0)
     for number, _, first, stop in _parts(data, start, end):
         if number == 1:

@@ -152,9 +152,7 @@ def load(folder: Path) -> DatasetInfo:
     shown = printable(folder)
     if not path.is_file():
         problem = "has no dataset.json" if folder.is_dir() else "does not exist"
-        raise DatasetError(
-            f"{shown} is no dataset: it {problem}; build one with `deeper build SOURCE --out {shown}`"
-        )
+        raise DatasetError(f"{shown} is no dataset: it {problem}; build one with `deeper build SOURCE --out {shown}`")
     advice = f"run `deeper verify {shown} --repair`, or build the dataset again"
     try:
         plain = json.loads(path.read_bytes())
@@ -188,10 +186,10 @@ def _check(info: DatasetInfo, path: Path, advice: str) -> None:
             wrong = f"{printable(name)!r} is no split"
         elif len(split.per_class) != classes or sum(split.per_class) != split.count:
             wrong = f"the counts of {name} do not add up"
-        elif any("/" in shard.file or "\\" in shard.file or not shard.file.endswith(".tfrecord") for shard in split.shards):
+        elif any(
+            "/" in shard.file or "\\" in shard.file or not shard.file.endswith(".tfrecord") for shard in split.shards
+        ):
             # A dataset from someone else must not make us read files outside its folder.
             wrong = f"a shard of {name} is no plain file name"
     if wrong:
         raise DatasetError(f"{printable(path)} is damaged: {wrong}; {advice}")
-
-

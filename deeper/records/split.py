@@ -64,7 +64,11 @@ def assign(members: Sequence[Member], options: BuildOptions) -> Assignment:
     splits = [member.split or "train" for member in members]
     given = {member.split for member in members if member.split}
     pool = [position for position, split in enumerate(splits) if split == "train"]
-    notices = [f"{name}: as the source gives it; --{name} is not used" for name, share in _asked(options) if share is not None and name in given]
+    notices = [
+        f"{name}: as the source gives it; --{name} is not used"
+        for name, share in _asked(options)
+        if share is not None and name in given
+    ]
     shares = {name: DEFAULT_SHARE if share is None else share for name, share in _asked(options) if name not in given}
     shares = {name: share / max(1, len(pool)) if share >= 1 else share for name, share in shares.items() if share}
     if sum(shares.values()) >= 1:
@@ -86,9 +90,7 @@ def assign(members: Sequence[Member], options: BuildOptions) -> Assignment:
     return Assignment(tuple(splits), shares, tuple(notices))
 
 
-def assign_more(
-    members: Sequence[Member], old: Sequence[Member], drawn: Mapping[str, float], seed: int
-) -> Assignment:
+def assign_more(members: Sequence[Member], old: Sequence[Member], drawn: Mapping[str, float], seed: int) -> Assignment:
     """The splits of pictures that join the `old` ones, of which every `split` is set."""
     home = {member.group: member.split for member in old if member.group is not None and member.split}
     splits: list[str] = []
@@ -137,9 +139,7 @@ def _units(members: Sequence[Member], positions: Iterable[int], seed: int) -> li
     return units
 
 
-def _by_rank(
-    members: Sequence[Member], pool: Sequence[int], shares: Mapping[str, float], seed: int
-) -> dict[int, str]:
+def _by_rank(members: Sequence[Member], pool: Sequence[int], shares: Mapping[str, float], seed: int) -> dict[int, str]:
     """Position → split for what leaves `train`."""
     strata: dict[str, list[_Unit]] = defaultdict(list)
     for unit in _units(members, pool, seed):
@@ -189,7 +189,8 @@ def _torn_groups(members: Sequence[Member], splits: Sequence[str]) -> list[str]:
     torn = [group for group, where in places.items() if len(where) > 1]
     if not torn:
         return []
-    return [
+    text = (
         f"{len(torn)} groups stand in more than one split, as the source gives it (first: {printable(torn[0], 60)}, in "
         f"{' and '.join(sorted(places[torn[0]]))}): results on these pictures will look better than they are"
-    ]
+    )
+    return [text]

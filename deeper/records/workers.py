@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from deeper.records.encoding import Chunk, Encoded, encode_chunk
 
@@ -99,7 +99,7 @@ class Workers:
         self._all: list[_Worker] = []
         self._closed = False
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Self:
         if self.count > 1 and sys.executable:
             for _ in range(self.count):
                 self._idle.put(self._start())

@@ -63,8 +63,10 @@ class Written:
         """Over all training pictures as they are read: a grey one counts in each of three channels."""
         total = Moments(pixels=0, sums=(0,) * channels, squares=(0,) * channels)
         for own, part in self.training.items():
-            repeated = part if own == channels else Moments(
-                pixels=part.pixels, sums=part.sums * channels, squares=part.squares * channels
+            repeated = (
+                part
+                if own == channels
+                else Moments(pixels=part.pixels, sums=part.sums * channels, squares=part.squares * channels)
             )
             total = add_moments(total, repeated)
         return total
@@ -224,6 +226,7 @@ def ended_by_sigterm() -> Iterator[None]:
 
     Raises: SystemExit(143). A handler that someone else has set is left alone, as are threads.
     """
+
     def stop(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
