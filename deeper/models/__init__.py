@@ -13,18 +13,15 @@ from deeper.models.architecture import Architecture
 if TYPE_CHECKING:
     from deeper.models.blocks import set_noise
     from deeper.models.catalog import MODELS, Entry, create, native_size
-    from deeper.models.describe import Description, describe
     from deeper.models.output import Output
 
-__all__ = ["MODELS", "Architecture", "Description", "Entry", "Output", "create", "describe", "native_size", "set_noise"]
+__all__ = ["MODELS", "Architecture", "Entry", "Output", "create", "native_size", "set_noise"]
 
 _HOMES = {
     "MODELS": "catalog",
     "Entry": "catalog",
     "create": "catalog",
     "native_size": "catalog",
-    "Description": "describe",
-    "describe": "describe",
     "Output": "output",
     "set_noise": "blocks",
 }
@@ -32,8 +29,5 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        value = getattr(import_module(f"deeper.models.{_HOMES[name]}"), name)
-        # Importing the submodule `describe` binds its name here; the function is what is meant.
-        globals()[name] = value
-        return value
+        return getattr(import_module(f"deeper.models.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'deeper.models' has no attribute {name!r}")

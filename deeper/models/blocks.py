@@ -1,0 +1,229 @@
+"""Building blocks: what a paper's figure writes in one line is one line here.
+
+Blocks are modules, and the names under which a network holds them are its scopes: TensorBoard's graph, the
+histograms, the layer table and the state dict all show the same `Mixed_5b/Branch_1/Conv2d_0b_5x5`.
+Shapes in comments are N × channels × height × width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deeper.errors import UsageError, nearest
+from deeper.models.noise import Dropout, set_noise
+
+__all__ = [
+    "AveragePool",
+    "BatchNorm",
+    "Convolution",
+    "Dropout",
+    "Linear",
+    "MaxPool",
+    "Style",
+    "check_images",
+    "check_size",
+    "initialise",
+    "set_noise",
+]
+
+Initialisation = Literal["pytorch", "truncated_normal", "variance_scaling"]
+Padding = Literal["same", "valid"]
+INITIALISATIONS = ("pytorch", "truncated_normal", "variance_scaling")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """What all convolutions of a network share (TF-Slim's `arg_scope`, as a value).
+
+    Raises: UsageError, for an unknown initialisation.
+    """
+
+    batch_norm: bool = True
+    """Without batch norm a convolution has a bias."""
+    gamma: bool = False
+    """Whether batch norm learns a scale: torchvision and timm do, TF-Slim and Keras do not."""
+    epsilon: float = 0.001
+    momentum: float = 0.1
+    """PyTorch's: a running statistic moves this share towards each batch's. TensorFlow's decay 0.9997 is 0.0003."""
+    tensorflow_padding: bool = False
+    """At stride 2, TensorFlow's SAME pads one row more at the bottom and right than at the top and left."""
+    average_padding: bool = False
+    """Whether average pools count the zeros of the padding: torchvision does, TensorFlow, Keras and timm do not."""
+    initialisation: Initialisation = "truncated_normal"
+
+    def __post_init__(self) -> None:
+        if self.initialisation not in INITIALISATIONS:
+            raise UsageError(
+                f"no initialisation {self.initialisation!r}{nearest(self.initialisation, INITIALISATIONS)}"
+            )
+
+
+def initialise(layer: nn.Conv2d | nn.Linear, how: Initialisation) -> None:
+    """Fill the weights of `layer`, and its bias with zeros; `pytorch` leaves PyTorch's uniform draws as they are.
+
+    `truncated_normal`: deviation 0.1, cut at two deviations (`research/inception/inception/slim/ops.py`).
+    `variance_scaling`: normal with variance 2 / fan-in after the cut (`tf_slim/layers/initializers.py`, factor 2;
+    its 1.3 makes up for what the cut takes from the variance).
+    """
+    if how == "pytorch":
+        return
+    fan_in = layer.weight[0].numel()
+    deviation = 0.1 if how == "truncated_normal" else math.sqrt(1.3 * 2 / fan_in)
+    nn.init.trunc_normal_(layer.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a kernel or stride given as one number or two."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """(before, after): TensorFlow's SAME for one dimension; the odd one goes after."""
+    total = max(0, (math.ceil(size / stride) - 1) * stride + kernel - size)
+    return total // 2, total - total // 2
+
+
+def pad_as_tensorflow(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], value: float = 0.0) -> Tensor:
+    """`x` padded so that a VALID convolution or pool over it is TensorFlow's SAME."""
+    top, bottom = same_padding(x.shape[2], kernel[0], stride[0])
+    left, right = same_padding(x.shape[3], kernel[1], stride[1])
+    return F.pad(x, (left, right, top, bottom), value=value) if top or bottom or left or right else x
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Normalise each channel by the batch's statistics in training, by their running averages in evaluation.
+
+    Without gamma the scale is a constant 1, held as a buffer that is in no state dict and gets no gradient.
+    """
+
+    def __init__(self, channels: int, style: Style) -> None:
+        super().__init__(channels, eps=style.epsilon, momentum=style.momentum)
+        if not style.gamma:
+            del self.weight
+            self.register_buffer("weight", torch.ones(channels), persistent=False)
+
+
+class Convolution(nn.Module):
+    """Convolution, then batch norm (or a bias), then ReLU.
+
+    `padding`: `same` keeps the size at stride 1 (at stride 2 it halves, rounding up), `valid` pads nothing.
+    `activation=False` leaves the ReLU out. Shape: N × inputs × H × W → N × outputs × H' × W'.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int | tuple[int, int],
+        *,
+        style: Style,
+        stride: int = 1,
+        padding: Padding = "same",
+        activation: bool = True,
+        batch_norm: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.kernel, self.stride = pair(kernel), pair(stride)
+        with_norm = style.batch_norm if batch_norm is None else batch_norm
+        self.pads_as_tensorflow = padding == "same" and style.tensorflow_padding and stride > 1
+        around = (self.kernel[0] // 2, self.kernel[1] // 2)
+        self.convolution = nn.Conv2d(
+            inputs,
+            outputs,
+            self.kernel,
+            stride,
+            padding=(0, 0) if padding == "valid" or self.pads_as_tensorflow else around,
+            bias=not with_norm,
+        )
+        initialise(self.convolution, style.initialisation)
+        self.norm = BatchNorm(outputs, style) if with_norm else None
+        self.activation = nn.ReLU(inplace=with_norm) if activation else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pads_as_tensorflow:
+            x = pad_as_tensorflow(x, self.kernel, self.stride)
+        x = self.convolution(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self.activation is None else self.activation(x)
+
+
+class MaxPool(nn.Module):
+    """The largest value of each window. Padding as for `Convolution`; what is padded never wins."""
+
+    def __init__(
+        self, kernel: int, stride: int, *, padding: Padding = "valid", tensorflow_padding: bool = False
+    ) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+        self.pads_as_tensorflow = padding == "same" and tensorflow_padding and stride > 1
+        self.around = kernel // 2 if padding == "same" and not self.pads_as_tensorflow else 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pads_as_tensorflow:
+            x = pad_as_tensorflow(x, pair(self.kernel), pair(self.stride), value=float("-inf"))
+        return F.max_pool2d(x, self.kernel, self.stride, self.around)
+
+    def extra_repr(self) -> str:
+        return f"{self.kernel}×{self.kernel}, stride {self.stride}"
+
+
+class AveragePool(nn.Module):
+    """The mean of each window. `counts_padding`: whether the zeros of SAME padding are averaged in."""
+
+    def __init__(
+        self,
+        kernel: int | tuple[int, int],
+        stride: int = 1,
+        *,
+        padding: Padding = "same",
+        counts_padding: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel, self.stride = pair(kernel), stride
+        self.around = (self.kernel[0] // 2, self.kernel[1] // 2) if padding == "same" else (0, 0)
+        self.counts_padding = counts_padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, self.kernel, self.stride, self.around, count_include_pad=self.counts_padding)
+
+    def extra_repr(self) -> str:
+        return f"{self.kernel[0]}×{self.kernel[1]}, stride {self.stride}"
+
+
+class Linear(nn.Linear):
+    """A fully connected layer with a stated initialisation. Shape: N × inputs → N × outputs."""
+
+    def __init__(self, inputs: int, outputs: int, initialisation: Initialisation = "pytorch") -> None:
+        super().__init__(inputs, outputs)
+        initialise(self, initialisation)
+
+
+def check_size(model: str, height: int, width: int, smallest: int) -> None:
+    """Raises: UsageError, when an input of `height` × `width` is below `smallest` on a side."""
+    if min(height, width) < smallest:
+        raise UsageError(
+            f"{model} cannot take {height}×{width} pixels: the smallest input is {smallest}×{smallest}; "
+            f"choose a larger input (--size {smallest} or more)"
+        )
+
+
+def check_images(model: str, images: Tensor, channels: int, smallest: int) -> None:
+    """Raises: UsageError, when a batch is not N × channels × H × W with both sides from `smallest` on."""
+    if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+        return  # a trace would only warn that the comparison is frozen into it
+    if images.ndim != 4 or images.shape[1] != channels:
+        given = " × ".join(map(str, images.shape))
+        raise UsageError(
+            f"{model} was built for N × {channels} × height × width, got {given}; "
+            f"convert the pictures to {channels} channels, or build it for theirs"
+        )
+    check_size(model, images.shape[2], images.shape[3], smallest)

@@ -1,0 +1,143 @@
+"""A user's own network by import path: `--model my_package.nets:MyNet`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deeper.errors import UsageError, nearest, printable
+from deeper.models.output import Output
+
+
+class Wrapped(nn.Module):
+    """A plain module made to return an `Output`.
+
+    The module may return the logits, or a tuple or list whose first tensor is the logits and whose further ones are
+    those of auxiliary heads, or an `Output`. `features` are the input of the last `nn.Linear` that ran and produced
+    the logits' width; the logits themselves where there is none.
+
+    Raises: UsageError, when it returns anything else.
+    """
+
+    def __init__(self, name: str, module: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.name, self.classes = name, classes
+        self.module = module
+        self._features: Tensor | None = None
+        heads = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and layer.out_features == classes]
+        if heads:
+            heads[-1].register_forward_pre_hook(self._keep)
+
+    def _keep(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._features = inputs[0]
+
+    def forward(self, images: Tensor) -> Output:
+        self._features = None
+        returned = self.module(images)
+        features, self._features = self._features, None
+        if isinstance(returned, Output):
+            return returned
+        tensors = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
+        tensors = tuple(tensor for tensor in tensors if tensor is not None)
+        if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+            kinds = ", ".join(type(tensor).__name__ for tensor in tensors) or "nothing"
+            raise UsageError(f"{self.name} returned {kinds}; wanted a tensor of logits, or a tuple of such tensors")
+        for tensor in tensors:
+            if tensor.ndim != 2 or tensor.shape[1] != self.classes:
+                given = " × ".join(map(str, tensor.shape))
+                raise UsageError(
+                    f"{self.name} returned a tensor of {given}; wanted logits of N × {self.classes} classes"
+                )
+        features = tensors[0] if features is None else features.flatten(1)
+        return Output(tensors[0], tensors[1:] if self.training else (), features)
+
+
+def load_class(path: str) -> Callable[..., Any]:
+    """What `package.module:Class` names; the working directory is searched too.
+
+    Importing runs the module's code: it is the user's own, named on the command line. Raises: UsageError.
+    """
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
+        raise UsageError(
+            f"{printable(path)!r} is no import path; wanted package.module:Class, e.g. my_package.nets:MyNet"
+        )
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises while it is imported
+        raise UsageError(
+            f"{printable(path)}: importing {module_name} failed: {type(error).__name__}: {printable(error)}; "
+            "run from the folder that holds it, or install it"
+        ) from error
+    finally:
+        if added:
+            sys.path.remove(here)
+    public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    if not hasattr(module, name):
+        raise UsageError(f"{module_name} has no {printable(name)!r}{nearest(name, public)}")
+    found = getattr(module, name)
+    if not callable(found):
+        raise UsageError(
+            f"{printable(path)} is a {type(found).__name__}; wanted a class or function that builds an nn.Module"
+        )
+    built: Callable[..., Any] = found
+    return built
+
+
+def load_custom(path: str, sizes: Mapping[str, int], arguments: Mapping[str, Any]) -> nn.Module:
+    """Build the user's network: those of `sizes` (classes, channels, height, width) that it takes, and `arguments`.
+
+    Raises: UsageError, when it cannot be imported or built, or is no `nn.Module`.
+    """
+    build = load_class(path)
+    try:
+        parameters: Mapping[str, inspect.Parameter] = inspect.signature(build).parameters
+    except (TypeError, ValueError):
+        parameters = {}
+    open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    if not open_ended:
+        for name in arguments:
+            if name not in parameters:
+                raise UsageError(f"{printable(path)} takes no argument {printable(name)!r}{nearest(name, parameters)}")
+    taken = {name: value for name, value in sizes.items() if open_ended or name in parameters}
+    try:
+        module = build(**{**taken, **arguments})
+    except Exception as error:  # the user's constructor may raise anything
+        given = ", ".join(f"{name}={value!r}" for name, value in {**taken, **arguments}.items())
+        raise UsageError(
+            f"{printable(path)}({given}) failed: {type(error).__name__}: {printable(error)}; it should take classes=, "
+            "and channels=, height=, width= where it needs them"
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"{printable(path)} built a {type(module).__name__}; wanted an nn.Module")
+    return Wrapped(path, module, sizes["classes"])
+
+
+def probe(model: nn.Module, channels: int, height: int, width: int) -> Output:
+    """Run one zero picture through `model` in evaluation mode and return what comes out. Raises: UsageError."""
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    training = model.training
+    try:
+        with torch.no_grad():
+            output = model.eval()(torch.zeros(1, channels, height, width, device=device))
+    except UsageError:
+        raise
+    except Exception as error:  # a user's forward may raise anything
+        raise UsageError(
+            f"the network cannot take 1 × {channels} × {height} × {width}: {type(error).__name__}: {printable(error)}"
+        ) from error
+    finally:
+        model.train(training)
+    assert isinstance(output, Output)
+    return output

@@ -1,0 +1,71 @@
+"""NielsenNet: the guide's first network, from Nielsen, Neural Networks and Deep Learning, chapter 6 (FACTS §2)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deeper.errors import UsageError
+from deeper.models.blocks import Convolution, Dropout, Initialisation, Linear, MaxPool, Style, check_images, check_size
+from deeper.models.output import Output
+
+SMALLEST = 12
+
+
+class NielsenNet(nn.Module):
+    """Two convolutions with pooling, two fully connected layers with dropout, logits.
+
+    Any channels and classes; any size from 12 pixels, fixed when built (the first fully connected layer's weights
+    depend on it). The published code also put ReLU and dropout on the output layer: a slip, plain logits here.
+
+    Raises: UsageError, for an input below 12 pixels, another size than built for, or widths below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        channels: int = 1,
+        height: int = 28,
+        width: int = 28,
+        dropout: float = 0.5,
+        first_filters: int = 20,
+        second_filters: int = 40,
+        hidden: int = 1000,
+        initialisation: Initialisation = "pytorch",
+    ) -> None:
+        super().__init__()
+        check_size("nielsen", height, width, SMALLEST)
+        if min(first_filters, second_filters, hidden) < 1:
+            raise UsageError("nielsen: first_filters, second_filters and hidden must be 1 or more")
+        self.channels, self.height, self.width = channels, height, width
+        style = Style(batch_norm=False, initialisation=initialisation)
+        # The comments follow a 28 × 28 input.
+        self.conv1 = Convolution(channels, first_filters, 5, style=style, activation=False)  # N × 20 × 28 × 28
+        self.pool1 = MaxPool(2, 2)  # N × 20 × 14 × 14
+        self.conv2 = Convolution(  # N × 40 × 10 × 10
+            first_filters, second_filters, 5, style=style, padding="valid", activation=False
+        )
+        self.pool2 = MaxPool(2, 2)  # N × 40 × 5 × 5
+        inputs = second_filters * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
+        self.full1 = Linear(inputs, hidden, initialisation)
+        self.dropout1 = Dropout(dropout)
+        self.full2 = Linear(hidden, hidden, initialisation)
+        self.dropout2 = Dropout(dropout)
+        self.logits = Linear(hidden, classes, initialisation)
+
+    def forward(self, images: Tensor) -> Output:
+        check_images("nielsen", images, self.channels, SMALLEST)
+        if images.shape[2] != self.height or images.shape[3] != self.width:
+            raise UsageError(
+                f"nielsen was built for {self.height}×{self.width} pixels, got {images.shape[2]}×{images.shape[3]}; "
+                "resize the pictures or build it for that size"
+            )
+        # ReLU and maximum commute, both being monotone: pooling first gives the same values and gradients,
+        # and leaves a quarter of the units for the ReLU.
+        x = F.relu(self.pool1(self.conv1(images)))
+        x = F.relu(self.pool2(self.conv2(x)))
+        x = x.flatten(1)  # N × 1000
+        x = self.dropout1(F.relu(self.full1(x)))
+        features = F.relu(self.full2(x))
+        return Output(self.logits(self.dropout2(features)), (), features)
