@@ -1,19 +1,392 @@
-"""Placeholder of this commit: replaced by the event files."""
+"""Events → TensorBoard's event files.
+
+    loss/*  accuracy/*  learning_rate  images_per_second            at every report
+    weights/*  biases/*  batch_norm/*  gradients/*                  histograms of a step, every `detail_every` steps
+    activations/*  sparsity/*                                       the same step's layers, and their share of zeros
+    pictures/training                                               that step's pictures as the model sees them
+    confusion  precision_recall/*  pictures/misclassified           after a validation
+    graph, config, hparams                                          once, at the start
+    projector                                                       once, at the end
+
+`step` is the number of steps done, so the details of the step that is under way bear the number it will have. What
+takes long has a budget of the training's time each, and is left out while it is overdrawn; its last state is always
+written at the end. A piece that fails is given up with one notice: monitoring never stops a training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import sys
+import time
+import types
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from deeper.training.events import Event
+import numpy as np
+
+from deeper import files
+from deeper.errors import printable
+from deeper.training.events import (
+    CheckpointDue,
+    DetailDone,
+    DetailStarting,
+    EpochDone,
+    Event,
+    Finished,
+    Started,
+    StepDone,
+)
+from deeper.values import to_plain
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.tensorboard import SummaryWriter
+
+    from deeper.monitor.activations import ActivationRecorder
+
+# Share of the training's time that each costly piece may take.
+SHARES = {"details": 0.02, "confusion": 0.01, "curves": 0.005, "misclassified": 0.005}
+# Pictures on the sheets.
+TRAINING_PICTURES = 32
+MISCLASSIFIED_PICTURES = 40
+# Precision-recall curves of more classes than this are a page nobody scrolls through.
+CURVES = 20
+# Points of a curve; TensorBoard's own encoding ends at 127.
+THRESHOLDS = 100
+# Seconds until what was said stands in the file; TensorBoard reloads every few seconds.
+FLUSH_SECONDS = 10
+
+
+def use_stub_of_tensorflow() -> None:
+    """Keep TensorBoard from importing TensorFlow where it is installed: seconds of start, and of no use here.
+
+    `tensorboard.compat` asks for a module of this name before it looks for TensorFlow.
+    """
+    name = "tensorboard.compat.notf"
+    if name not in sys.modules and "tensorflow" not in sys.modules:
+        sys.modules[name] = types.ModuleType(name)
+
+
+class Budget:
+    """Whether a piece may take time now: what it has taken so far must be within its share of the time that passed."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.spent = 0.0
+        self.began = time.perf_counter()
+
+    def allows(self) -> bool:
+        return self.spent <= self.share * (time.perf_counter() - self.began)
+
+
+def hyperparameters(started: Started) -> dict[str, str | float | int | bool]:
+    """The options as TensorBoard's table takes them: flat, dotted names, lists as text."""
+    flat: dict[str, str | float | int | bool] = {}
+
+    def add(prefix: str, plain: Any) -> None:
+        if isinstance(plain, Mapping):
+            for key, value in plain.items():
+                add(f"{prefix}.{key}" if prefix else str(key), value)
+        elif isinstance(plain, list):
+            names = [str(item.get("name", item)) if isinstance(item, Mapping) else str(item) for item in plain]
+            flat[prefix] = ", ".join(names) or "none"
+        elif plain is not None:
+            flat[prefix] = plain
+
+    add("", to_plain(started.options))
+    return {**flat, "steps": started.steps, "precision": started.precision, "device": started.device}
 
 
 class TensorBoard:
-    def __init__(self, folder: str | Path, classes: Sequence[str], *, first_step: int = 0) -> None:
-        self.folder, self.classes, self.first_step = Path(folder), tuple(classes), first_step
+    """Writes event files into `folder`.
+
+    `classes`: names by index. `first_step`: the step that the run goes on from; what an earlier, killed process wrote
+    beyond it is hidden by TensorBoard. `notice`: called with one line when a piece had to be given up.
+
+    Raises: StorageError, when `folder` cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        classes: Sequence[str],
+        *,
+        first_step: int = 0,
+        notice: Callable[[str], None] | None = None,
+    ) -> None:
+        use_stub_of_tensorflow()
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder, self.classes = Path(folder), tuple(classes)
+        self._notice = notice or logging.getLogger("deeper").warning
+        with files.storage(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._fresh = first_step == 0 or not any(self.folder.glob("events.out.tfevents.*"))
+            purge = first_step + 1 if first_step else 0
+            self._writer: SummaryWriter | None = SummaryWriter(
+                str(self.folder),
+                purge_step=purge if any(self.folder.glob("events.out.tfevents.*")) else None,
+                max_queue=1000,
+                flush_secs=FLUSH_SECONDS,
+            )
+        self._budgets = {name: Budget(share) for name, share in SHARES.items()}
+        self._given_up: set[str] = set()
+        self._model: nn.Module | None = None
+        self._recorder: ActivationRecorder | None = None
+        self._validated: EpochDone | None = None
+        self._drawn: dict[str, int] = {}
+        self._said_curves = False
+        self.seconds: dict[str, float] = {}
+        """Time spent in each piece so far, for whoever measures."""
+
+    @property
+    def writer(self) -> SummaryWriter:
+        assert self._writer is not None, "closed"
+        return self._writer
 
     def handle(self, event: Event) -> None:
-        pass
+        """Write what the event says. Never raises."""
+        if self._writer is None:
+            return
+        match event:
+            case Started():
+                self._model = event.model
+                for budget in self._budgets.values():
+                    budget.began = time.perf_counter()
+                if self._fresh:
+                    self._piece("config", lambda: self._config(event))
+                    self._piece("hparams", lambda: self._hparams(event))
+                    self._piece("graph", lambda: self._graph(event))
+            case StepDone():
+                self._piece("scalars", lambda: self._step(event))
+            case DetailStarting():
+                if self._budgets["details"].allows():
+                    self._piece("details", self._attach)
+            case DetailDone():
+                if self._recorder is not None:
+                    self._piece("details", lambda: self._details(event))
+            case EpochDone():
+                self._epoch(event)
+            case CheckpointDue():
+                # What a resumed run will not write again must be in the file before the checkpoint is.
+                self._piece("scalars", self.writer.flush)
+            case Finished():
+                self._finish(event)
+
+    def _piece(self, name: str, work: Callable[[], None]) -> None:
+        """Do one piece of work, timed, on its budget; give the piece up when it fails."""
+        if name in self._given_up:
+            return
+        began = time.perf_counter()
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  whatever a user's network, font or disk makes fail
+            self._given_up.add(name)
+            what = printable(" ".join(str(error).split()) or type(error).__name__, 160)
+            self._notice(f"TensorBoard goes without {name} from here on ({what}); the training is not affected")
+        spent = time.perf_counter() - began
+        self.seconds[name] = self.seconds.get(name, 0.0) + spent
+        if name in self._budgets:
+            self._budgets[name].spent += spent
+
+    # At the start
+
+    def _config(self, event: Started) -> None:
+        import tomli_w
+
+        text = tomli_w.dumps(to_plain(event.options))
+        facts = f"{event.steps:,} steps, {event.steps_per_epoch:,} per epoch, {event.precision} on {event.device}"
+        # Indented by four: a block of code, whatever it contains.
+        self.writer.add_text("config", f"{facts}\n\n" + "\n".join(f"    {line}" for line in text.splitlines()), 0)
+
+    def _hparams(self, event: Started) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        results = {"accuracy/validation": 0.0, "loss/total": 0.0}
+        experiment, start, self._session_end = hparams(hyperparameters(event), results)  # type: ignore[no-untyped-call]
+        self._summary(experiment)
+        self._summary(start)
+
+    def _summary(self, summary: Any) -> None:
+        self.writer._get_file_writer().add_summary(summary, 0)  # type: ignore[no-untyped-call]
+
+    def _graph(self, event: Started) -> None:
+        from deeper.monitor.graph import write_graph
+
+        write_graph(self.writer, event.model, event.sample)
+
+    # While it trains
+
+    def _step(self, event: StepDone) -> None:
+        scalars = {
+            "loss/total": event.loss,
+            **{f"loss/{name}": value for name, value in event.parts.items()},
+            "accuracy/train": event.accuracy,
+            "learning_rate": event.learning_rate,
+            "images_per_second": event.images_per_second,
+        }
+        for tag, value in scalars.items():
+            self.writer.add_scalar(tag, value, event.step)
+
+    def _attach(self) -> None:
+        from deeper.monitor.activations import ActivationRecorder
+
+        if self._model is not None:
+            self._recorder = ActivationRecorder()
+            self._recorder.attach(self._model)
+
+    def _details(self, event: DetailDone) -> None:
+        from deeper.monitor.histograms import histograms, parameter_tensors
+
+        assert self._recorder is not None
+        activations, shares = self._recorder.take()
+        self._recorder = None
+        step = event.step + 1
+        for tag, histogram in histograms({**dict(parameter_tensors(event.model)), **activations}).items():
+            self.writer.add_histogram_raw(
+                tag,
+                min=histogram.minimum,
+                max=histogram.maximum,
+                num=histogram.count,
+                sum=histogram.total,
+                sum_squares=histogram.squares,
+                bucket_limits=histogram.limits,
+                bucket_counts=histogram.counts,
+                global_step=step,
+            )
+        for tag, share in shares.items():
+            self.writer.add_scalar(tag, share, step)
+        self._training_pictures(event, step)
+
+    def _training_pictures(self, event: DetailDone, step: int) -> None:
+        from deeper.monitor.grids import sheet
+
+        shown = event.images[:TRAINING_PICTURES].detach().float().clamp(0, 1)
+        pictures = (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        captions = [(self._class(label),) for label in event.labels[: len(pictures)].tolist()]
+        title = f"training pictures as the network sees them, step {step:,}"
+        self._image("pictures/training", sheet(pictures, captions, title=title), step)
+
+    def _class(self, index: int) -> str:
+        return self.classes[index] if 0 <= index < len(self.classes) else str(index)
+
+    def _image(self, tag: str, picture: Any, step: int) -> None:
+        self.writer.add_image(tag, picture, step, dataformats="HWC")
+
+    # After a validation
+
+    def _epoch(self, event: EpochDone) -> None:
+        if event.evaluation is None:
+            return
+        self._validated = event
+        accuracy = float(event.evaluation.accuracy)
+        self._piece("scalars", lambda: self.writer.add_scalar("accuracy/validation", accuracy, event.step))
+        for name, work in self._after_validation(event).items():
+            if self._budgets[name].allows():
+                self._piece(name, work)
+                self._drawn[name] = event.step
+
+    def _after_validation(self, event: EpochDone) -> dict[str, Callable[[], None]]:
+        return {
+            "confusion": lambda: self._confusion(event),
+            "curves": lambda: self._curves(event),
+            "misclassified": lambda: self._misclassified(event),
+        }
+
+    def _confusion(self, event: EpochDone) -> None:
+        from deeper.monitor.figures import confusion_figure
+
+        confusion = np.asarray(event.evaluation.confusion)
+        picture = confusion_figure(confusion, self.classes, f"validation after step {event.step:,}")
+        self._image("confusion", picture, event.step)
+
+    def _curves(self, event: EpochDone) -> None:
+        labels = np.asarray(event.evaluation.labels)
+        probabilities = _softmax(np.asarray(event.evaluation.logits))
+        support = np.bincount(labels, minlength=len(self.classes))
+        order = np.argsort(-support, kind="stable")[:CURVES]
+        if len(self.classes) > CURVES and not self._said_curves:
+            self._said_curves = True
+            self.writer.add_text(
+                "precision_recall",
+                f"Curves of the {CURVES} classes with the most validation pictures, of {len(self.classes)} classes.",
+                event.step,
+            )
+        for index in sorted(order.tolist()):
+            if support[index] > 0:
+                tag = f"precision_recall/{printable(self.classes[index], 60)}"
+                self.writer.add_pr_curve(tag, labels == index, probabilities[:, index], event.step, THRESHOLDS)
+
+    def _misclassified(self, event: EpochDone) -> None:
+        from deeper.monitor.grids import sheet
+
+        labels = np.asarray(event.evaluation.labels)
+        probabilities = _softmax(np.asarray(event.evaluation.logits))
+        answers = probabilities.argmax(axis=1)
+        sure = probabilities.max(axis=1)
+        wrong = np.flatnonzero(answers != labels)
+        worst = wrong[np.argsort(-sure[wrong], kind="stable")][:MISCLASSIFIED_PICTURES]
+        pictures = event.pictures(worst.tolist()) if len(worst) else np.zeros((0, 1, 1, 1), np.uint8)
+        captions = [
+            (f"{self._class(int(answers[i]))} → {self._class(int(labels[i]))}", f"p {sure[i]:.2f}") for i in worst
+        ]
+        shown = f"the {len(worst)} surest of {len(wrong):,}" if len(worst) < len(wrong) else f"all {len(wrong)}"
+        title = f"misclassified, step {event.step:,}: {shown}; answer → label, p of the answer"
+        if not len(wrong):
+            title = f"step {event.step:,}: every validation picture is right"
+        self._image("pictures/misclassified", sheet(pictures, captions, title=title), event.step)
+
+    # At the end
+
+    def _finish(self, event: Finished) -> None:
+        # After an interrupt the user waits for the prompt, and the resumed run will come here again.
+        if event.reason != "interrupted":
+            if self._validated is not None:
+                validated = self._validated
+                for name, work in self._after_validation(validated).items():
+                    if self._drawn.get(name) != validated.step:
+                        self._piece(name, work)
+                self._piece("projector", lambda: self._projector(validated))
+            self._piece("hparams", self._end_session)
+        self._piece("scalars", self.writer.flush)
+
+    def _end_session(self) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        self._summary(hparams({}, {})[2])  # type: ignore[no-untyped-call]
+
+    def _projector(self, event: EpochDone) -> None:
+        from deeper.monitor import projector
+
+        evaluation = event.evaluation
+        labels = np.asarray(evaluation.labels)
+        answers = np.asarray(evaluation.logits).argmax(axis=1)
+        picked = projector.chosen(labels)
+        names = [
+            (
+                self._class(int(labels[i])),
+                self._class(int(answers[i])),
+                "right" if labels[i] == answers[i] else "wrong",
+                str(evaluation.ids[i]),
+            )
+            for i in picked
+        ]
+        projector.write(self.folder, np.asarray(evaluation.features)[picked], event.pictures(picked.tolist()), names)
 
     def close(self) -> None:
-        pass
+        """Write what is pending and close; closing again does nothing."""
+        writer, self._writer = self._writer, None
+        if self._recorder is not None:
+            self._recorder.detach()
+        self._model = self._validated = None
+        if writer is not None:
+            try:
+                writer.close()
+            except Exception as error:  # noqa: BLE001  a full disk must not hide why the training ended
+                self._notice(f"TensorBoard's events could not all be written ({printable(error, 160)})")
+
+
+def _softmax(logits: Any) -> Any:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
