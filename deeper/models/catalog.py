@@ -63,9 +63,7 @@ def create(architecture: Architecture) -> nn.Module:
     if ":" in name:
         return load_custom(name, sizes, architecture.arguments)
     if name not in MODELS:
-        raise UsageError(
-            f"no model {printable(name)!r}{nearest(name, MODELS)}; or give your own as package.module:Class"
-        )
+        raise UsageError(f"no model {printable(name)!r} (your own: package.module:Class){nearest(name, MODELS)}")
     entry = MODELS[name]
     known = entry.arguments()
     for argument in architecture.arguments:

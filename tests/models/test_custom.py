@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from deeper.errors import UsageError
+from deeper.models import Architecture, Output, create, set_noise
+
+SOURCE = """
+import torch
+from torch import nn
+
+class Plain(nn.Module):
+    def __init__(self, classes, channels, hidden=6):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.LazyLinear(hidden), nn.ReLU())
+        self.head = nn.Linear(hidden, classes)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+class Auxiliary(Plain):
+    def forward(self, x):
+        y = self.body(x)
+        return self.head(y), 2 * self.head(y)
+
+class Bare(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.weights = nn.Parameter(torch.ones(classes))
+
+    def forward(self, x):
+        return x.mean((1, 2, 3))[:, None] * self.weights
+
+class WrongShape(Bare):
+    def forward(self, x):
+        return x
+
+class Nothing(Bare):
+    def forward(self, x):
+        return {"logits": x}
+
+class Picky(Bare):
+    def forward(self, x):
+        return x @ torch.zeros(9, 3)
+
+def build(**sizes):
+    return Bare(sizes["classes"])
+
+def broken(classes):
+    raise RuntimeError("no such luck")
+
+def no_module(classes):
+    return classes
+
+number = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "user_nets.py").write_text(SOURCE)
+    (tmp_path / "user_broken.py").write_text("import no_such_package_anywhere")
+    monkeypatch.chdir(tmp_path)
+
+
+def make(name: str, **arguments: object) -> torch.nn.Module:
+    return create(Architecture(model=name, classes=3, channels=1, height=8, width=8, arguments=arguments))
+
+
+IMAGES = torch.linspace(-1, 1, 2 * 64).reshape(2, 1, 8, 8)
+
+
+def test_plain_module_from_the_working_directory() -> None:
+    model = make("user_nets:Plain", hidden=5).eval()
+    output = model(IMAGES)
+    assert isinstance(output, Output)
+    assert output.logits.shape == (2, 3) and output.aux == () and output.features.shape == (2, 5)
+    assert torch.allclose(model.module.head(output.features), output.logits)
+    set_noise(model, 0, 0)
+
+
+def test_tuples_become_auxiliary_logits_in_training_only() -> None:
+    model = make("user_nets:Auxiliary")
+    trained = model.train()(IMAGES)
+    assert len(trained.aux) == 1 and torch.allclose(trained.aux[0], 2 * trained.logits)
+    assert model.eval()(IMAGES).aux == ()
+
+
+def test_without_a_linear_head_features_are_the_logits() -> None:
+    output = make("user_nets:Bare")(IMAGES)
+    assert torch.equal(output.features, output.logits)
+
+
+def test_function_with_open_arguments() -> None:
+    assert make("user_nets:build")(IMAGES).logits.shape == (2, 3)
+
+
+def test_state_dict_comes_back() -> None:
+    one, other = make("user_nets:Plain"), make("user_nets:Plain")
+    one(IMAGES), other(IMAGES)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one(IMAGES).logits, other(IMAGES).logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("user_nets:Plian", "user_nets has no 'Plian'; did you mean 'Plain'"),
+        ("user_nets:number", "is a int; wanted a class or function"),
+        ("user_nets:", "is no import path; wanted package.module:Class"),
+        (":Plain", "is no import path"),
+        ("user_missing:Net", "importing user_missing failed: ModuleNotFoundError"),
+        ("user_broken:Net", "importing user_broken failed: ModuleNotFoundError"),
+        ("user_nets:broken", r"user_nets:broken\(classes=3\) failed: RuntimeError: no such luck"),
+        ("user_nets:no_module", "built a int; wanted an nn.Module"),
+    ],
+)
+def test_clear_errors_when_building(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make(name)
+
+
+def test_unknown_argument_gets_the_nearest() -> None:
+    with pytest.raises(UsageError, match="takes no argument 'hiden'; did you mean 'hidden'"):
+        make("user_nets:Plain", hiden=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("user_nets:WrongShape", "returned a tensor of 2 × 1 × 8 × 8; wanted logits of N × 3 classes"),
+        ("user_nets:Nothing", "returned dict; wanted a tensor of logits"),
+        ("user_nets:Picky", "cannot take 1 × 1 × 8 × 8: RuntimeError"),
+    ],
+)
+def test_clear_errors_when_running(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make(name)
+
+
+def test_lazy_layers_have_their_shapes_before_training() -> None:
+    assert all(weight.numel() > 0 for weight in make("user_nets:Plain").parameters())
