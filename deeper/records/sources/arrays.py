@@ -99,9 +99,10 @@ def open_npz(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     shown = printable(path)
     wanted = "wanted images and labels, or x_train, y_train, x_test, y_test"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise SourceError(f"{shown} holds one array; {wanted}: numpy.savez(path, images=…, labels=…)")
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise SourceError(f"{shown} holds one array; {wanted}: numpy.savez(path, images=…, labels=…)")
+        with opened as archive:
             keys = list(archive.files)
             assigned = _assign(keys)
             if not assigned:

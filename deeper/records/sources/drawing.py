@@ -18,7 +18,7 @@ from deeper.records.sources.glyphs import DENSITY, SIDE, distance_fields
 #: Pictures worked on at a time: their coordinates stay in the processor's cache.
 _BLOCK = 512
 #: Control points along each side of the smooth random fields.
-_CONTROLS = 5
+_CONTROLS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,13 @@ class Hand:
     """Smallest height, as a share of 20 pixels."""
     tall: float = 1.05
     """Largest height."""
-    thin: float = -0.7
+    thin: float = -0.25
     """What the edge moves inwards at most …"""
-    thick: float = 1.1
+    thick: float = 1.2
     """… and outwards at most, in pixels."""
-    wobble: float = 2.2
+    wobble: float = 6.0
     """Largest displacement of the elastic field, in pixels."""
-    pressure: float = 0.7
+    pressure: float = 0.8
     """How much the thickness varies along the strokes, in pixels."""
     blur: float = 1.3
     """Largest width of the edge, in pixels; the smallest is 0.7."""

@@ -86,7 +86,7 @@ def _splits(found: Walk, shown: str) -> dict[str, str]:
 
 
 def _nothing(shown: str, found: Walk, loose: list[Found], class_folders: set[str], splits: dict[str, str]) -> str:
-    below = f"{next(iter(splits))}/" if splits else ""
+    below = f"{min(splits, key=lambda folder: splits[folder] != 'train')}/" if splits else ""
     wanted = f"wanted one sub-folder per class, as {shown}/{below}cat/1.jpg and {shown}/{below}dog/1.jpg"
     if loose:
         example = printable(loose[0].id, 60)

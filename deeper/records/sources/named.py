@@ -27,12 +27,6 @@ from deeper.records.sources.item import Item
 from deeper.records.sources.listing import Listing, digest
 
 _VALIDATION = 5_000
-_SHAPES = {
-    "train-images-idx3-ubyte": (60_000, 28, 28),
-    "train-labels-idx1-ubyte": (60_000,),
-    "t10k-images-idx3-ubyte": (10_000, 28, 28),
-    "t10k-labels-idx1-ubyte": (10_000,),
-}
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,7 @@ class _File:
     """One file of a set: its name without `.gz`."""
 
     name: str
+    shape: tuple[int, ...]
     packed: str
     """SHA-256 of the `.gz` that the mirrors serve."""
     unpacked: str | None = None
@@ -67,21 +62,25 @@ _SETS: Mapping[str, _Set] = {
         (
             _File(
                 "train-images-idx3-ubyte",
+                (60_000, 28, 28),
                 "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
                 "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             ),
             _File(
                 "train-labels-idx1-ubyte",
+                (60_000,),
                 "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
                 "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
             ),
             _File(
                 "t10k-images-idx3-ubyte",
+                (10_000, 28, 28),
                 "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
                 "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
             ),
             _File(
                 "t10k-labels-idx1-ubyte",
+                (10_000,),
                 "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
                 "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
             ),
@@ -106,10 +105,22 @@ _SETS: Mapping[str, _Set] = {
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
         ),
         (
-            _File("train-images-idx3-ubyte", "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-            _File("train-labels-idx1-ubyte", "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-            _File("t10k-images-idx3-ubyte", "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-            _File("t10k-labels-idx1-ubyte", "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+            _File(
+                "train-images-idx3-ubyte",
+                (60_000, 28, 28),
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            ),
+            _File(
+                "train-labels-idx1-ubyte", (60_000,), "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"
+            ),
+            _File(
+                "t10k-images-idx3-ubyte",
+                (10_000, 28, 28),
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            ),
+            _File(
+                "t10k-labels-idx1-ubyte", (10_000,), "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"
+            ),
         ),
     ),
 }
@@ -170,7 +181,6 @@ def _locate(name: str, chosen: _Set, file: _File) -> Path:
     mirror = os.environ.get("DEEPER_MIRROR")
     bases = (f"{mirror.rstrip('/')}/{name}",) if mirror else chosen.mirrors
     target = cached / f"{file.name}.gz"
-    cached.mkdir(parents=True, exist_ok=True)
     try:
         return download.fetch([f"{base}/{file.name}.gz" for base in bases], file.packed, target)
     except DownloadError as error:
@@ -192,7 +202,7 @@ def _read(path: Path, file: _File) -> NDArray[np.uint8]:
     if not known and file.unpacked is not None and hashlib.sha256(data).hexdigest() != file.unpacked:
         raise _damaged(path)
     array = parse_idx(data, path.name)
-    if array.dtype != np.uint8 or array.shape != _SHAPES[file.name]:
+    if array.dtype != np.uint8 or array.shape != file.shape:
         raise _damaged(path)
     return array
 
