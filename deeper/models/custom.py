@@ -127,38 +127,6 @@ def load_custom(path: str, sizes: Mapping[str, int], arguments: Mapping[str, Any
     return wrapped
 
 
-def load_custom(path: str, sizes: Mapping[str, int], arguments: Mapping[str, Any]) -> nn.Module:
-    """Build the user's network: those of `sizes` (classes, channels, height, width) that it takes, and `arguments`.
-
-    Raises: UsageError, when it cannot be imported or built, is no `nn.Module`, or cannot take such pictures.
-    """
-    build = load_class(path)
-    try:
-        parameters: Mapping[str, inspect.Parameter] = inspect.signature(build).parameters
-    except (TypeError, ValueError):
-        parameters = {}
-    open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    if not open_ended:
-        for name in arguments:
-            if name not in parameters:
-                raise UsageError(f"{printable(path)} takes no argument {printable(name)!r}{nearest(name, parameters)}")
-    taken = {name: value for name, value in sizes.items() if open_ended or name in parameters}
-    try:
-        module = build(**{**taken, **arguments})
-    except Exception as error:  # the user's constructor may raise anything
-        given = ", ".join(f"{name}={value!r}" for name, value in {**taken, **arguments}.items())
-        raise UsageError(
-            f"{printable(path)}({given}) failed: {type(error).__name__}: {printable(error)}; it should take classes=, "
-            "and channels=, height=, width= where it needs them"
-        ) from error
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"{printable(path)} built a {type(module).__name__}; wanted an nn.Module")
-    wrapped = Wrapped(path, module, sizes["classes"])
-    # One picture now tells what is wrong before any training, and gives lazy layers their shapes.
-    probe(wrapped, sizes["channels"], sizes["height"], sizes["width"])
-    return wrapped
-
-
 def probe(model: Wrapped, channels: int, height: int, width: int) -> None:
     """Run one zero picture through `model` in evaluation mode. Raises: UsageError."""
     training = model.training
@@ -169,7 +137,8 @@ def probe(model: Wrapped, channels: int, height: int, width: int) -> None:
         raise
     except Exception as error:  # a user's forward may raise anything
         raise UsageError(
-            f"{printable(model.name)} cannot take 1 × {channels} × {height} × {width}: {type(error).__name__}: {printable(error)}"
+            f"{printable(model.name)} cannot take 1 × {channels} × {height} × {width}: "
+            f"{type(error).__name__}: {printable(error)}"
         ) from error
     finally:
         model.train(training)

@@ -131,7 +131,7 @@ def test_unknown_argument_gets_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("user_nets:WrongShape", "returned a tensor of 2 × 1 × 8 × 8; wanted logits of N × 3 classes"),
+        ("user_nets:WrongShape", "returned a tensor of 1 × 1 × 8 × 8; wanted logits of N × 3 classes"),
         ("user_nets:Nothing", "returned dict; wanted a tensor of logits"),
         ("user_nets:Picky", "cannot take 1 × 1 × 8 × 8: RuntimeError"),
     ],
