@@ -172,6 +172,15 @@ def write_rejected(folder: Path, rejected: Sequence[Rejected]) -> None:
     files.write_bytes(folder / REJECTED, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
+def read_rejected(folder: Path) -> list[Rejected]:
+    """The lines of `rejected.csv`; none where it is missing."""
+    path = folder / REJECTED
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="") as text:
+        return [Rejected(row[0], row[1]) for row in list(csv.reader(text))[1:] if len(row) == 2]
+
+
 def _source_notices(source: Source) -> Sequence[str]:
     return tuple(source.notices)
 

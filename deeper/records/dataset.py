@@ -169,15 +169,9 @@ class Split:
         `at_least`: (height, width) that will do: a JPEG much larger than this may come reduced, which is far quicker.
         """
         data = self.encoded(position)
-        name = f"position {position} of {self.name}"
         try:
-            decoded = (
-                images.decode(data, name=name)
-                if at_least is None
-                else images.decode(data, name=name, at_least=at_least)
-            )
+            return images.decode(data, channels=self.channels, at_least=at_least)
         except SourceError as error:
             raise DatasetError(
-                f"{error}: a sound record that this machine cannot decode; compare the versions of Pillow and simplejpeg"
+                f"{printable(self.ids[position])}: {error}: a sound record that this machine cannot decode; compare the versions of Pillow and simplejpeg"
             ) from None
-        return images.to_channels(decoded, self.channels)

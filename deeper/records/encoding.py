@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper import images
-from deeper.errors import SourceError
+from deeper.errors import DeeperError, SourceError
 from deeper.records import picture, tfrecord
 from deeper.records.picture import Facts
 
@@ -68,8 +68,8 @@ def encode_chunk(chunk: Chunk) -> Encoded:
             height, width, channels = decoded.shape
             converted = decoded if chunk.channels is None else images.to_channels(decoded, chunk.channels)
             sums, squares = moments(converted)
-        except SourceError as error:
-            result.rejected.append((position, _reason(str(error), chunk.ids[position])))
+        except DeeperError as error:
+            result.rejected.append((position, str(error)))
             continue
         except OSError as error:
             result.rejected.append((position, f"cannot be read: {error.strerror or error}"))
@@ -102,13 +102,6 @@ def encode_chunk(chunk: Chunk) -> Encoded:
     return result
 
 
-def _reason(message: str, identifier: str) -> str:
-    # The id has a column of its own in rejected.csv.
-    for prefix in (f"{identifier}: ", f"{identifier!r}: "):
-        message = message.removeprefix(prefix)
-    return message
-
-
 def _load(chunk: Chunk, position: int) -> tuple[NDArray[np.uint8], bytes, str]:
     """The pixels, the bytes to store, and their format."""
     path = chunk.paths[position]
@@ -118,11 +111,10 @@ def _load(chunk: Chunk, position: int) -> tuple[NDArray[np.uint8], bytes, str]:
         decoded = images.as_picture(array)
         return decoded, images.encode_png(decoded), "PNG"
     data = _read(path)
-    decoded = images.decode(data, name=chunk.ids[position])
-    file_format = format_of(data)
-    if file_format is None:
+    decoded = images.decode(data)
+    if not images.is_kept(data):
         return decoded, images.encode_png(decoded), "PNG"
-    return decoded, data, file_format
+    return decoded, data, "PNG" if data.startswith(b"\x89PNG") else "JPEG"
 
 
 def _read(path: str) -> bytes:
@@ -138,15 +130,6 @@ def _read(path: str) -> bytes:
     if not data:
         raise SourceError("is empty (0 bytes)")
     return data
-
-
-def format_of(data: bytes) -> str | None:
-    """ "JPEG" or "PNG" by the first bytes, whatever the file is called; None for anything else."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    return None
 
 
 def moments(pixels: NDArray[np.uint8]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -1,0 +1,277 @@
+"""`--add`: new pictures in new shards beside the old ones, which are not touched.
+
+The new files are complete, synced and in place before `dataset.json`, replaced at the end, lists them: until then the
+dataset is what it was.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from deeper import files
+from deeper.errors import DatasetError, UsageError, nearest, printable
+from deeper.records import build as building
+from deeper.records import info as dataset_info
+from deeper.records import picture, tfrecord
+from deeper.records.dataset import Dataset
+from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo
+from deeper.records.lock import locked
+from deeper.records.options import BuildOptions, BuildReport
+from deeper.records.sources import Item, Rejected, Source
+from deeper.records.split import Member, assign_more
+from deeper.records.workers import Workers
+from deeper.records.writing import (
+    Progress,
+    Written,
+    add_moments,
+    chunks_of,
+    ended_by_sigterm,
+    worker_count,
+    write_items,
+)
+
+
+def grow(source: Source, out: Path, *, options: BuildOptions, progress: Progress | None = None) -> BuildReport:
+    """Append the pictures of `source` to the dataset `out`. Use through `build(…, options=BuildOptions(add=True))`.
+
+    Old pictures keep their split; a new one joins its group's, else the split its own number says (`records.split`).
+    One that is there already with the same bytes and class is skipped.
+    Raises: DatasetError, for a class that the dataset does not have (unless `options.new_classes`), an id that stands
+    for another picture there, or a dataset that is damaged or being changed.
+    """
+    began = time.perf_counter()
+    dataset = Dataset(out)
+    with locked(out), ended_by_sigterm(), files.storage(out):
+        return _grow(source, dataset, options, progress, began)
+
+
+def _grow(
+    source: Source, dataset: Dataset, options: BuildOptions, progress: Progress | None, began: float
+) -> BuildReport:
+    info = dataset.info
+    if options.channels not in (None, info.channels):
+        raise UsageError(f"the dataset has {info.channels} channels; --channels {options.channels} cannot change that")
+    items, rejected = building.usable_items(source)
+    classes = _classes(dataset, items, source, options)
+    index_of = {name: index for index, name in enumerate(classes)}
+    workers = worker_count(items, options.workers)
+    fresh, same, unusable = _sorted_out(dataset, items, index_of, workers)
+    drawn = _drawn(info, options)
+    assignment = assign_more([_member(item) for item in fresh], _old_members(dataset), drawn, info.seed)
+    number = info.additions + 1
+    notices = list(source.notices) + list(assignment.notices)
+    with _aside(dataset, number, notices) as folder:
+        written = write_items(
+            fresh,
+            assignment.splits,
+            index_of,
+            folder,
+            channels=info.channels,
+            seed=info.seed,
+            shard_bytes=int(options.shard_megabytes * 1e6),
+            workers=workers,
+            added=number,
+            progress=progress,
+        )
+        rejected += unusable + written.rejected
+        if written.kept:
+            listed = building.read_rejected(dataset.path)
+            listed += [one for one in rejected if one not in set(listed)]
+            info = replace(
+                _joined(dataset, classes, written),
+                drawn=drawn,
+                rejected=len(listed),
+                additions=number,
+                versions=building.versions(),
+            )
+            notices += building.class_notices(info, options)
+            with _in_place(folder, dataset.path):
+                building.write_rejected(dataset.path, listed)
+                dataset_info.save(dataset.path, info)
+        elif not same:
+            building.refuse_nothing(written, rejected)
+    return BuildReport(
+        path=dataset.path,
+        found=len(source.items) + len(source.rejected),
+        kept=written.kept,
+        rejected=len(rejected),
+        skipped=same,
+        splits={name: split.count for name, split in info.splits.items()},
+        classes=info.classes,
+        seconds=time.perf_counter() - began,
+        notices=tuple(notices + _notices(info, options, written, same)),
+    )
+
+
+def _classes(dataset: Dataset, items: Sequence[Item], source: Source, options: BuildOptions) -> tuple[str, ...]:
+    used = {item.label for item in items}
+    new = [name for name in source.classes if name in used and name not in dataset.classes]
+    if new and not options.new_classes:
+        names = ", ".join(repr(printable(name, 60)) for name in new[:8]) + (
+            f" and {len(new) - 8} more" if new[8:] else ""
+        )
+        raise DatasetError(
+            f"the dataset {printable(dataset.path)} has no class {names}{nearest(new[0], dataset.classes)}; rename it in "
+            "the source, or append it with --new-classes"
+        )
+    return (*dataset.classes, *new)
+
+
+def _sorted_out(
+    dataset: Dataset, items: Sequence[Item], index_of: Mapping[str, int], workers: int
+) -> tuple[list[Item], int, list[Rejected]]:
+    """What is new; how many are there already, byte for byte; and what has a known id and cannot be read.
+
+    Raises: DatasetError, for an id that stands for another picture in the dataset.
+    """
+    places = {
+        identifier: (name, position)
+        for name in dataset.info.splits
+        for position, identifier in enumerate(dataset.split(name).ids)
+    }
+    known = [position for position, item in enumerate(items) if item.id in places]
+    if not known:
+        return list(items), 0, []
+    unusable: list[Rejected] = []
+    changed: list[str] = []
+    same = start = 0
+    chunks = list(chunks_of(items, known, index_of, None))
+    with Workers(workers if len(known) > 100 else 1) as pool:
+        for chunk, encoded in zip(chunks, pool.encode(chunks)):
+            unusable += [Rejected(chunk.ids[row], reason) for row, reason in encoded.rejected]
+            offset = 0
+            for row, size in zip(encoded.kept, encoded.sizes):
+                record = tfrecord.unframe(encoded.records[offset : offset + size])
+                offset += size
+                name, position = places[chunk.ids[row]]
+                split = dataset.split(name)
+                alike = split.facts[position].text == chunk.texts[row]
+                if alike and picture.read_encoded(record) == split.encoded(position):
+                    same += 1
+                else:
+                    changed.append(chunk.ids[row])
+            start += len(chunk.ids)
+    if changed:
+        raise DatasetError(
+            f"{len(changed):,} ids of the source stand for other pictures or classes in {printable(dataset.path)} (first: "
+            f"{printable(changed[0])}); rename these files, or build a new dataset ({same:,} others are the same)"
+        )
+    return [item for item in items if item.id not in places], same, unusable
+
+
+def _drawn(info: DatasetInfo, options: BuildOptions) -> dict[str, float]:
+    drawn = dict(info.drawn)
+    for name, share in (("validation", options.validation), ("test", options.test)):
+        if share is None:
+            continue
+        if share >= 1:
+            raise UsageError(f"--{name} {share} with --add; wanted a share below 1, as 0.1")
+        drawn.pop(name, None)
+        if share:
+            drawn[name] = share
+    if sum(drawn.values()) >= 1:
+        raise UsageError(
+            f"validation and test take {sum(drawn.values()):.3g} of the new pictures; nothing is left to train on"
+        )
+    return drawn
+
+
+def _member(item: Item) -> Member:
+    return Member(item.id, item.label, item.group, item.split)
+
+
+def _old_members(dataset: Dataset) -> list[Member]:
+    return [
+        Member(facts.id, facts.text, facts.group, name)
+        for name in dataset.info.splits
+        for facts in dataset.split(name).facts
+    ]
+
+
+def _joined(dataset: Dataset, classes: tuple[str, ...], written: Written) -> DatasetInfo:
+    """The dataset's description with the new shards behind the old ones."""
+    info = dataset.info
+    added = building.split_infos(written, len(classes))
+    splits = {}
+    for name in SPLITS:
+        old, new = info.splits.get(name), added.get(name)
+        shards = (*(old.shards if old else ()), *(new.shards if new else ()))
+        counts = [0] * len(classes)
+        for part in (old, new):
+            for label, count in enumerate(part.per_class if part else ()):
+                counts[label] += count
+        if shards or name == "train":
+            splits[name] = SplitInfo(count=sum(counts), per_class=tuple(counts), shards=shards)
+    moments = add_moments(info.moments, written.moments(info.channels))
+    heights, widths = list(written.heights), list(written.widths)
+    for name in info.splits:
+        heights += dataset.split(name).heights.tolist()
+        widths += dataset.split(name).widths.tolist()
+    return replace(
+        info,
+        classes=classes,
+        splits=splits,
+        moments=moments,
+        mean=moments.mean(),
+        deviation=moments.deviation(),
+        sizes=Sizes.of(heights, widths),
+    )
+
+
+@contextmanager
+def _aside(dataset: Dataset, number: int, notices: list[str]) -> Iterator[Path]:
+    """A folder within the dataset for what is not finished; nothing of it remains."""
+    listed = {shard.file for split in dataset.info.splits.values() for shard in split.shards}
+    for path in sorted(dataset.path.iterdir()):
+        # What a killed addition left: files of this number, which no dataset.json ever listed, and its folder.
+        unfinished = re.fullmatch(rf"(train|validation|test)-added{number:03d}-.*\.(tfrecord|idx)", path.name)
+        if path.name.startswith(".adding-"):
+            shutil.rmtree(path, ignore_errors=True)
+        elif unfinished and path.with_suffix(".tfrecord").name not in listed:
+            path.unlink()
+            notices.append(f"removed {path.name}, left by an addition that was cut off")
+    folder = dataset.path / f".adding-{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _in_place(folder: Path, target: Path) -> Iterator[None]:
+    """Move the files to the dataset for the block; take them back when it raises."""
+    moved: list[Path] = []
+    try:
+        for path in sorted(folder.iterdir()):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            moved.append(target / path.name)
+            path.rename(moved[-1])
+        files.fsync_folder(target)
+        yield
+    except BaseException:
+        for path in moved:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _notices(info: DatasetInfo, options: BuildOptions, written: Written, same: int) -> list[str]:
+    notices = []
+    if same:
+        notices.append(f"{same:,} pictures are in the dataset already, byte for byte, and were skipped")
+    if written.channels[3] and info.channels == 1:
+        notices.append(f"{written.channels[3]:,} colour pictures are read as grey, as the dataset is grey")
+    for name in ("validation", "test"):
+        if written.kept and name not in info.drawn and not written.count(name):
+            notices.append(
+                f"{name}: none of the new pictures, as the dataset's own was given, not drawn (--{name} 0.1 draws)"
+            )
+    return notices
