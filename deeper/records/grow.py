@@ -17,9 +17,10 @@ from pathlib import Path
 
 from deeper import files
 from deeper.errors import DatasetError, UsageError, nearest, printable
-from deeper.records import build as building
 from deeper.records import info as dataset_info
 from deeper.records import picture, tfrecord
+from deeper.records import rejected as rejections
+from deeper.records.checks import class_notices, refuse_nothing, usable_items
 from deeper.records.dataset import Dataset
 from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo
 from deeper.records.lock import locked
@@ -33,6 +34,7 @@ from deeper.records.writing import (
     add_moments,
     chunks_of,
     ended_by_sigterm,
+    split_infos,
     worker_count,
     write_items,
 )
@@ -58,7 +60,7 @@ def _grow(
     info = dataset.info
     if options.channels not in (None, info.channels):
         raise UsageError(f"the dataset has {info.channels} channels; --channels {options.channels} cannot change that")
-    items, rejected = building.usable_items(source)
+    items, rejected = usable_items(source)
     classes = _classes(dataset, items, source, options)
     index_of = {name: index for index, name in enumerate(classes)}
     workers = worker_count(items, options.workers)
@@ -82,21 +84,21 @@ def _grow(
         )
         rejected += unusable + written.rejected
         if written.kept:
-            listed = building.read_rejected(dataset.path)
+            listed = rejections.read_rejected(dataset.path)
             listed += [one for one in rejected if one not in set(listed)]
             info = replace(
                 _joined(dataset, classes, written),
                 drawn=drawn,
                 rejected=len(listed),
                 additions=number,
-                versions=building.versions(),
+                versions=dataset_info.versions(),
             )
-            notices += building.class_notices(info, options)
+            notices += class_notices(info, options)
             with _in_place(folder, dataset.path):
-                building.write_rejected(dataset.path, listed)
+                rejections.write_rejected(dataset.path, listed)
                 dataset_info.save(dataset.path, info)
         elif not same:
-            building.refuse_nothing(written, rejected)
+            refuse_nothing(written, rejected)
     return BuildReport(
         path=dataset.path,
         found=len(source.items) + len(source.rejected),
@@ -198,7 +200,7 @@ def _old_members(dataset: Dataset) -> list[Member]:
 def _joined(dataset: Dataset, classes: tuple[str, ...], written: Written) -> DatasetInfo:
     """The dataset's description with the new shards behind the old ones."""
     info = dataset.info
-    added = building.split_infos(written, len(classes))
+    added = split_infos(written, len(classes))
     splits = {}
     for name in SPLITS:
         old, new = info.splits.get(name), added.get(name)

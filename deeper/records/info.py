@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +161,10 @@ def load(folder: Path) -> DatasetInfo:
         raise DatasetError(f"{printable(path)} is damaged: it is no JSON; {advice}") from None
     if not isinstance(plain, dict):
         raise DatasetError(f"{printable(path)} is damaged: it holds no JSON object; {advice}")
-    version = plain.get("format_version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    given = plain.get("format_version")
+    if isinstance(given, int) and given > FORMAT_VERSION:
         raise DatasetError(
-            f"{printable(path)} has format version {version}; this deeper reads up to {FORMAT_VERSION}: update deeper"
+            f"{printable(path)} has format version {given}; this deeper reads up to {FORMAT_VERSION}: update deeper"
         )
     stored = plain.pop("hash", None)
     try:
@@ -193,3 +194,14 @@ def _check(info: DatasetInfo, path: Path, advice: str) -> None:
             wrong = f"a shard of {name} is no plain file name"
     if wrong:
         raise DatasetError(f"{printable(path)} is damaged: {wrong}; {advice}")
+
+
+def versions() -> dict[str, str]:
+    """Of the programs whose work is in the bytes."""
+    found = {}
+    for package in ("deeper", "numpy", "pillow", "simplejpeg"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -20,7 +20,7 @@ from deeper import files, images
 from deeper.errors import DatasetError, SourceError, printable
 from deeper.records import info as dataset_info
 from deeper.records import picture, tfrecord
-from deeper.records.build import REJECTED, read_rejected, versions, write_rejected
+from deeper.records import rejected as rejections
 from deeper.records.encoding import moments
 from deeper.records.info import FORMAT_VERSION, SPLITS, DatasetInfo, Moments, ShardInfo, Sizes, SplitInfo
 from deeper.records.lock import locked
@@ -65,9 +65,9 @@ def repair(path: str | Path, progress: Progress | None = None) -> RepairReport:
             aside.move(tfrecord.index_path(Path(name)).name)
         if found.info is None:
             aside.copy(dataset_info.FILE)
-        if not (path / REJECTED).is_file():
-            write_rejected(path, [])
-            notices.append(f"{REJECTED} was missing: which pictures the build refused is no longer known")
+        if not (path / rejections.FILE).is_file():
+            rejections.write_rejected(path, [])
+            notices.append(f"{rejections.FILE} was missing: which pictures the build refused is no longer known")
         info = _info(found, [(shard, written) for shard, written in shards if written is not None], notices)
         aside.write_table(before)
         dataset_info.save(path, info)
@@ -174,8 +174,8 @@ def _info(found: Survey, kept: Sequence[tuple[ShardSurvey, ShardInfo]], notices:
         mean=sums.mean(),
         deviation=sums.deviation(),
         sizes=Sizes.of([item.height for item in facts], [item.width for item in facts]),
-        rejected=len(read_rejected(found.path)),
-        versions=versions(),
+        rejected=len(rejections.read_rejected(found.path)),
+        versions=dataset_info.versions(),
     )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from deeper import files
 from deeper.errors import DatasetError, printable
 from deeper.records import info as dataset_info
+from deeper.records import rejected as rejections
 from deeper.records import tfrecord
-from deeper.records.build import REJECTED, read_rejected
 from deeper.records.info import SPLITS, DatasetInfo, ShardInfo
 from deeper.records.salvage import Stretch, stretches
 
@@ -222,11 +222,11 @@ def _check_counts(path: Path, info: DatasetInfo, shards: Sequence[ShardSurvey]) 
     for name, counts in counted(shards, len(info.classes)).items():
         if name not in lossy and counts != info.splits[name].per_class:
             yield Problem(file=dataset_info.FILE, what=f"the counts of {name} are not those of its records")
-    listed = len(read_rejected(path))
-    if not (path / REJECTED).is_file():
-        yield Problem(file=REJECTED, what="missing")
+    listed = len(rejections.read_rejected(path))
+    if not (path / rejections.FILE).is_file():
+        yield Problem(file=rejections.FILE, what="missing")
     elif listed != info.rejected:
-        yield Problem(file=REJECTED, what=f"has {listed:,} pictures where dataset.json says {info.rejected:,}")
+        yield Problem(file=rejections.FILE, what=f"has {listed:,} pictures where dataset.json says {info.rejected:,}")
 
 
 def counted(shards: Sequence[ShardSurvey], classes: int) -> Mapping[str, tuple[int, ...]]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from deeper import draws
 from deeper.records.encoding import Chunk, Encoded
-from deeper.records.info import SPLITS, Moments, ShardInfo
+from deeper.records.info import SPLITS, Moments, ShardInfo, SplitInfo
 from deeper.records.shards import ShardWriter
 from deeper.records.sources import Item, Rejected
 from deeper.records.workers import Workers, available_processors
@@ -218,6 +218,18 @@ def _note(written: Written, encoded: Encoded, training: bool) -> None:
             )
             known = written.training.get(channels)
             written.training[channels] = part if known is None else add_moments(known, part)
+
+
+def split_infos(written: Written, classes: int) -> dict[str, SplitInfo]:
+    """The splits that have pictures, and `train` in any case."""
+    infos = {}
+    for name in SPLITS:
+        shards = written.shards.get(name, ())
+        counts: Mapping[int, int] = written.per_class.get(name, Counter())
+        if shards or name == "train":
+            per_class = tuple(counts.get(label, 0) for label in range(classes))
+            infos[name] = SplitInfo(count=sum(per_class), per_class=per_class, shards=shards)
+    return infos
 
 
 @contextmanager
