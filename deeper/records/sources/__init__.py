@@ -91,9 +91,9 @@ def _open_path(given: str | Path, path: Path, options: SourceOptions) -> Listing
 
         return arrays.open_npz(path, options=options)
     if suffix in _TABLES:
-        from deeper.records.sources import table
+        from deeper.records.sources.table import open_table
 
-        return table.open_table(path, options=options)
+        return open_table(path, options=options)
     if suffix == ".npy":
         raise SourceError(f"{shown!r} holds one array; wanted images and labels: numpy.savez(path, images=…, labels=…)")
     if suffix in _ARCHIVES:

@@ -121,7 +121,8 @@ def _block(
         turned_x, turned_y = cosine * at_x + sine * at_y, cosine * at_y - sine * at_x
         across, down = (turned_x + slant * turned_y) / width, turned_y / height
         distance = _sample(fields, field, across, down) * np.sqrt(width * height)
-        return np.clip(np.float32(0.5) - (distance - edge) / softness, 0, 1)
+        covered: NDArray[np.float32] = np.clip(np.float32(0.5) - (distance - edge) / softness, 0, 1)
+        return covered
 
     # Where the mass lies is known only after drawing: once to weigh, once to place.
     zero = np.zeros((count, 1), np.float32)
@@ -129,9 +130,9 @@ def _block(
     total = np.maximum(mass.sum(axis=1, keepdims=True), np.float32(1e-3))
     weighed_x = (mass * x).sum(axis=1, keepdims=True) / total
     weighed_y = (mass * y).sum(axis=1, keepdims=True) / total
-    covered = cover(middle_x - weighed_x, middle_y - weighed_y)
+    finished = cover(middle_x - weighed_x, middle_y - weighed_y)
     level = brightest * (1 - np.float32(0.15) * (1 - ink) / 2)
-    pictures: NDArray[np.uint8] = np.rint(covered * level * 255).astype(np.uint8).reshape(count, side, side)
+    pictures: NDArray[np.uint8] = np.rint(finished * level * 255).astype(np.uint8).reshape(count, side, side)
     return pictures
 
 
@@ -149,7 +150,8 @@ def _sample(
     base = (field.astype(np.int32) * (size * size))[:, None] + top * size + left
     upper = flat[base] * (1 - right_share) + flat[base + 1] * right_share
     lower = flat[base + size] * (1 - right_share) + flat[base + size + 1] * right_share
-    return upper * (1 - low_share) + lower * low_share
+    values: NDArray[np.float32] = upper * (1 - low_share) + lower * low_share
+    return values
 
 
 def _spline(side: int) -> NDArray[np.float32]:
@@ -161,4 +163,5 @@ def _spline(side: int) -> NDArray[np.float32]:
     far = (2 - distance) ** 3 / 6
     one = np.where(distance < 1, near, np.where(distance < 2, far, 0))  # side × controls
     two = np.einsum("ya,xb->yxab", one, one)
-    return two.reshape(side * side, _CONTROLS**2).astype(np.float32)
+    weights: NDArray[np.float32] = two.reshape(side * side, _CONTROLS**2).astype(np.float32)
+    return weights

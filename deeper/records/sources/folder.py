@@ -115,8 +115,9 @@ def _about_classes(classes: tuple[str, ...], class_folders: set[str], found: Wal
         notices.append(f"classes differ only in upper and lower case: {enumerated(similar)}")
     if len(classes) == 1:
         below = {parts[depth] for parts in found.folders if len(parts) == depth + 1}
-        advice = f"; if its sub-folders are the classes, give {shown}/{printable(classes[0])}" if len(below) > 1 else ""
-        notices.append(f"there is one class only, {printable(classes[0])!r}{advice}")
+        if len(below) > 1:  # as archives unpack: one folder around all the others
+            only = printable(classes[0])
+            notices.append(f"{only!r} is the one class; if its sub-folders are the classes, give {shown}/{only}")
     return notices
 
 

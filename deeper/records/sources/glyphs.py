@@ -121,4 +121,5 @@ def _squared_distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
         aside = np.float32(step * step)
         np.minimum(nearest[:, :, step:], squared[:, :, : width - step] + aside, out=nearest[:, :, step:])
         np.minimum(nearest[:, :, : width - step], squared[:, :, step:] + aside, out=nearest[:, :, : width - step])
-    return np.minimum(nearest, far * far)
+    cut: NDArray[np.float32] = np.minimum(nearest, far * far)
+    return cut
