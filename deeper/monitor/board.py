@@ -80,7 +80,7 @@ def server(runs: dict[str, Path], *, host: str = "127.0.0.1", port: int = 6006) 
     for name in ("tensorboard", "werkzeug", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with linked(runs) as folder:
-        board = program.TensorBoard(default.get_plugins(), program.get_default_assets_zip_provider())
+        board = program.TensorBoard(default.get_plugins())
         board.configure(
             argv=[
                 "deeper board",

@@ -42,8 +42,12 @@ def confusion_figure(confusion: NDArray[np.int64], classes: Sequence[str], title
     names = [printable(name, 18) for name in classes]
     totals = confusion.sum(axis=1, keepdims=True)
     shares = confusion / np.maximum(totals, 1)
-    side = float(np.clip(0.42 * count + 2.2, 5.5, 13.0))
-    figure = Figure(figsize=(side + 1.8, side), dpi=100, layout="constrained")
+    side = float(np.clip(0.36 * count + 1.6, 4.6, 12.0))
+    listed = most_confused(confusion, classes)
+    # Inches for names at the left and below, and for the list at the right.
+    for_names = 0.08 * max(map(len, names))
+    for_list = max(1.6, 0.085 * max(map(len, listed), default=0))
+    figure = Figure(figsize=(side + for_names + for_list, side + for_names), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     off_diagonal = shares.copy()
@@ -57,7 +61,7 @@ def confusion_figure(confusion: NDArray[np.int64], classes: Sequence[str], title
 
     step = 1 if count <= NAMED_CLASSES else -(-count // NAMED_CLASSES)
     ticks = np.arange(0, count, step)
-    size = float(np.clip(190 / max(count / step, 1), 5.5, 10))
+    size = float(np.clip(480 / max(count / step, 1), 7.0, 10.0))
     upright = max(map(len, names)) > 3
     axes.set_xticks(ticks, [names[i] for i in ticks], fontsize=size, rotation=90 if upright else 0)
     axes.set_yticks(ticks, [names[i] for i in ticks], fontsize=size)
@@ -87,9 +91,8 @@ def confusion_figure(confusion: NDArray[np.int64], classes: Sequence[str], title
         f"darkest red: {highest:.1%} of a label's pictures",
         fontsize=10,
     )
-    listed = most_confused(confusion, classes)
     side_text = "label → answer (pictures)\n\n" + "\n".join(listed) if listed else "no confusions"
-    axes.text(1.02, 1.0, side_text, transform=axes.transAxes, va="top", fontsize=8.5)
+    axes.text(1.02, 1.0, side_text, transform=axes.transAxes, va="top", fontsize=9)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return pixels[:, :, :3].copy()

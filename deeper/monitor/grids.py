@@ -14,8 +14,9 @@ from deeper.errors import printable
 
 # A cell is at least this wide: captions under 28-pixel digits need the room, and the eye too.
 CELL = 112
-COLUMNS = 8
-_TEXT = 13
+# TensorBoard first shows a sheet about 350 pixels wide: few columns and large letters stay readable there.
+COLUMNS = 6
+_TEXT = 17
 _MARGIN = 6
 _PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (190, 190, 190)
 
@@ -64,10 +65,10 @@ def sheet(
     pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
     captions: Sequence[Sequence[str]],
     *,
-    title: str = "",
+    title: Sequence[str] = (),
     columns: int = COLUMNS,
 ) -> NDArray[np.uint8]:
-    """Draw pictures (each H × W × C uint8, C 1 or 3) in rows, the lines of its caption under each.
+    """Draw pictures (each H × W × C uint8, C 1 or 3) in rows, the lines of its caption under each, `title` lines above.
 
     Returns uint8 H × W × 3. No pictures give a sheet that holds the title alone.
     """
@@ -78,14 +79,14 @@ def sheet(
     thumbs = [sized(picture, CELL) for picture in pictures]
     height_of_picture = max((thumb.height for thumb in thumbs), default=0)
     cell_width, cell_height = CELL + _MARGIN, height_of_picture + lines * line_height + 2 * _MARGIN
-    head = line_height + 2 * _MARGIN if title else _MARGIN
+    head = len(title) * line_height + 2 * _MARGIN
     font = _font(_TEXT)
-    needed = round(font.getlength(title)) + 2 * _MARGIN
+    needed = max((round(font.getlength(line)) for line in title), default=0) + 2 * _MARGIN
     width = max(columns * cell_width + _MARGIN if thumbs else 0, needed)
     image = Image.new("RGB", (width, head + rows * cell_height), _PAPER)
     draw = ImageDraw.Draw(image)
-    if title:
-        draw.text((_MARGIN, _MARGIN), title, fill=_INK, font=font)
+    for number, line in enumerate(title):
+        draw.text((_MARGIN, _MARGIN + number * line_height), line, fill=_INK, font=font)
     for position, (thumb, caption) in enumerate(zip(thumbs, captions, strict=True)):
         left = _MARGIN + position % columns * cell_width
         top = head + position // columns * cell_height

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 # Share of the training's time that each costly piece may take.
 SHARES = {"details": 0.02, "confusion": 0.01, "curves": 0.005, "misclassified": 0.005}
 # Pictures on the sheets.
-TRAINING_PICTURES = 32
-MISCLASSIFIED_PICTURES = 40
+TRAINING_PICTURES = 30
+MISCLASSIFIED_PICTURES = 36
 # Precision-recall curves of more classes than this are a page nobody scrolls through.
 CURVES = 20
 # Points of a curve; TensorBoard's own encoding ends at 127.
@@ -204,7 +204,10 @@ class TensorBoard:
         from torch.utils.tensorboard.summary import hparams
 
         results = {"accuracy/validation": 0.0, "loss/total": 0.0}
-        experiment, start, self._session_end = hparams(hyperparameters(event), results)  # type: ignore[no-untyped-call]
+        chosen = hyperparameters(event)
+        # The page complains about a text without a list of its possible values.
+        texts = {name: [value] for name, value in chosen.items() if isinstance(value, str)}
+        experiment, start, _ = hparams(chosen, results, texts)  # type: ignore[no-untyped-call]
         self._summary(experiment)
         self._summary(start)
 
@@ -265,7 +268,7 @@ class TensorBoard:
         shown = event.images[:TRAINING_PICTURES].detach().float().clamp(0, 1)
         pictures = (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         captions = [(self._class(label),) for label in event.labels[: len(pictures)].tolist()]
-        title = f"training pictures as the network sees them, step {step:,}"
+        title = (f"step {step:,}: training pictures", "as the network sees them")
         self._image("pictures/training", sheet(pictures, captions, title=title), step)
 
     def _class(self, index: int) -> str:
@@ -332,9 +335,9 @@ class TensorBoard:
             (f"{self._class(int(answers[i]))} → {self._class(int(labels[i]))}", f"p {sure[i]:.2f}") for i in worst
         ]
         shown = f"the {len(worst)} surest of {len(wrong):,}" if len(worst) < len(wrong) else f"all {len(wrong)}"
-        title = f"misclassified, step {event.step:,}: {shown}; answer → label, p of the answer"
+        title = (f"step {event.step:,}: {shown} misclassified,", "answer → label, probability of the answer")
         if not len(wrong):
-            title = f"step {event.step:,}: every validation picture is right"
+            title = (f"step {event.step:,}:", "every validation picture is right")
         self._image("pictures/misclassified", sheet(pictures, captions, title=title), event.step)
 
     # At the end
