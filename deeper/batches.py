@@ -74,7 +74,7 @@ class _Base:
     def _decode_into(self, target: NDArray[np.uint8], positions: NDArray[np.int64]) -> None:
         for row, position in enumerate(positions):
             target[row] = self.fit.fit(
-                self.split.picture(int(position), at_least=(self.fit.height, self.fit.width))
+                self.split.picture(int(position), at_least=self.fit.needed)
             )
 
 
