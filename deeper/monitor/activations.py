@@ -100,24 +100,20 @@ class ActivationRecorder:
         return leave
 
     def _rectified(self, before: Tensor, after: Tensor) -> None:
-        if self._running is not None:  # inside a layer, which `_leaving` records
+        if self._running is not None:  # inside a layer, whose output `_leaving` keeps
             layer = self._running
         else:
             maker = self._makers.get(id(before))
             layer = f"{maker[0]}/relu" if maker else "relu"
-        values = self._keep(layer, after)
-        if values is not None:
-            self._zeros[_unused(f"sparsity/{layer}", self._zeros)] = (values == 0).float().mean()
+            self._keep(layer, after)
+        if after.numel():
+            with torch.no_grad():
+                self._zeros[_unused(f"sparsity/{layer}", self._zeros)] = (_part(after) == 0).float().mean()
 
-    @torch.no_grad()
-    def _keep(self, layer: str, output: Tensor) -> Tensor | None:
-        if not output.is_floating_point() or output.numel() == 0:
-            return None
-        pictures = max(1, ACTIVATION_VALUES * len(output) // output.numel()) if output.dim() else 0
-        # A copy: an in-place layer behind this one would change it before it is counted.
-        values = dense(output[:pictures] if output.dim() else output).float().clone()
-        self._activations[_unused(f"activations/{layer}", self._activations)] = values
-        return values
+    def _keep(self, layer: str, output: Tensor) -> None:
+        if output.is_floating_point() and output.numel():
+            # A copy: an in-place layer behind this one would change it before it is counted.
+            self._activations[_unused(f"activations/{layer}", self._activations)] = _part(output).float().clone()
 
     def detach(self) -> None:
         """Stop watching; what was seen stays."""
@@ -131,6 +127,14 @@ class ActivationRecorder:
         self.detach()
         shares = torch.stack(list(self._zeros.values())).cpu().tolist() if self._zeros else []
         return dict(self._activations), dict(zip(self._zeros, shares, strict=True))
+
+
+@torch.no_grad()
+def _part(output: Tensor) -> Tensor:
+    """The values of the first pictures of a batch."""
+    if output.dim() == 0:
+        return output.reshape(1)
+    return dense(output[: max(1, ACTIVATION_VALUES * len(output) // output.numel())])
 
 
 def _unused(tag: str, used: Mapping[str, object]) -> str:

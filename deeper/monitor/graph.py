@@ -74,6 +74,8 @@ def graph_of(model: nn.Module, sample: Tensor) -> GraphDef:
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(_Tensors(_still(model)), (sample,), check_trace=False, strict=False)  # type: ignore[no-untyped-call]
         inlined = traced.inlined_graph
+        # An `Output` is packed and unpacked on the way: of no interest.
+        torch._C._jit_pass_lower_all_tuples(inlined)
         nodes = parse(inlined, traced, (sample,))  # type: ignore[no-untyped-call]
     # Above the network's own scopes stand our wrappers': `_Tensors`, and `Wrapped` around a user's network.
     wrappers = 2 if own_part(model) is model else 3

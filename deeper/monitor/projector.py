@@ -35,12 +35,9 @@ def chosen(labels: NDArray[np.int64], limit: int = POINTS) -> NDArray[np.int64]:
     if len(labels) <= limit:
         return np.arange(len(labels))
     by_class = np.argsort(labels, kind="stable")
-    picked = by_class[np.linspace(0, len(labels) - 1, limit).astype(np.int64)]
-    first = np.unique(labels, return_index=True)[1]
-    missing = first[~np.isin(labels[first], labels[picked])]
-    if len(missing):
-        picked = np.concatenate([picked[: limit - len(missing)], missing[:limit]])
-    result: NDArray[np.int64] = np.unique(picked)
+    first = np.unique(labels, return_index=True)[1][:limit]
+    spread = by_class[np.linspace(0, len(labels) - 1, limit - len(first)).astype(np.int64)]
+    result: NDArray[np.int64] = np.unique(np.concatenate([first, spread]))
     return result
 
 

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deeper.models.output import Output
-from deeper.training.events import CheckpointDue, DetailDone, DetailStarting, EpochDone, Event, Finished, Started, StepDone
+from deeper.training.events import (
+    CheckpointDue,
+    DetailDone,
+    DetailStarting,
+    EpochDone,
+    Event,
+    Finished,
+    Started,
+    StepDone,
+)
 
 
 @dataclass(frozen=True)
@@ -89,12 +98,14 @@ class Evaluation:
         return {"accuracy": self.accuracy, "total": len(self.labels)}
 
 
-def squares(count: int, classes: int = 3, seed: int = 0, channels: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def squares(
+    count: int, classes: int = 3, seed: int = 0, channels: int = 1
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Noisy pictures 12 × 12 whose brightness tells the class."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, count)
     centre = (40 + 180 * labels / max(1, classes - 1))[:, None, None, None]
-    pictures = np.clip(generator.normal(centre, 45, (count, 12, 12, channels)), 0, 255).astype(np.uint8)
+    pictures = np.clip(generator.normal(centre, 250, (count, 12, 12, channels)), 0, 255).astype(np.uint8)
     return pictures, labels
 
 
@@ -141,7 +152,9 @@ def train(
         optimizer.zero_grad()
         (loss + 0.4 * auxiliary).backward()  # type: ignore[no-untyped-call]
         if detail:
-            yield DetailDone(step=step, model=model, images=images, labels=labels, ids=[f"train/{i:05}" for i in chosen])
+            yield DetailDone(
+                step=step, model=model, images=images, labels=labels, ids=[f"train/{i:05}" for i in chosen]
+            )
         optimizer.step()
         done = step + 1
         if done % 5 == 0:
@@ -149,8 +162,12 @@ def train(
                 step=done,
                 epoch=step // per_epoch,
                 images=5 * batch,
-                loss=float(loss + 0.4 * auxiliary) + 0.01,
-                parts={"cross_entropy": float(loss), "auxiliary": 0.4 * float(auxiliary), "regularisation": 0.01},
+                loss=float((loss + 0.4 * auxiliary).detach()) + 0.01,
+                parts={
+                    "cross_entropy": float(loss.detach()),
+                    "auxiliary": 0.4 * float(auxiliary.detach()),
+                    "regularisation": 0.01,
+                },
                 accuracy=float((output.logits.argmax(1) == labels).float().mean()),
                 learning_rate=0.05,
                 images_per_second=1234.0,
