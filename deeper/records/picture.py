@@ -122,11 +122,12 @@ def _glance(head: bytes) -> list[bytes | int | None] | None:
                 position += 2
                 while head[position - 1] > 0x7F:
                     position += 1
-                return found if head[position : position + 15] == b"\x0a\x0dimage/encoded" else None
+                at_end = head[position : position + 15] == b"\x0a\x0dimage/encoded"
+                return found if at_end and None not in found[:6] else None
             key_end = position + 4 + head[position + 3]
             key = head[position + 4 : key_end]
             if key == b"image/encoded":
-                return found
+                return found if None not in found[:6] else None
             length = head[position + 1]
             size = head[key_end + 5]
             if head[position] != 0x0A or head[key_end] != 0x12 or head[key_end + 4] != 0x0A:

@@ -10,8 +10,8 @@ always keeps one.
 
 **A growing dataset** takes by threshold, since a rank would move when pictures are added. The threshold is the share
 itself (0.1), pushed just so far that it agrees with the old pictures of the class: not below the highest number that is
-in the split, not above the lowest that is beyond it. Old pictures are never looked at again, so none can move; a
-picture that was removed and comes back lands where it was; and a new picture of an old group follows its group.
+in the split, not above the lowest that is beyond it. Old pictures are never assigned again, so none can move, and old
+and new ones lie on the same sides of the same thresholds. A new picture of an old group follows its group.
 """
 
 from __future__ import annotations
