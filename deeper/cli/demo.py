@@ -37,8 +37,7 @@ def _free(stem: str) -> Path:
 def main(arguments: Arguments) -> None:
     """Build, train, evaluate, and say what to try next."""
     from deeper.errors import DownloadError
-    from deeper.evaluation import evaluate_run
-    from deeper.runs import Interrupts, dataset_for, train
+    from deeper.runs import Interrupts, dataset_for, evaluate_run, train
     from deeper.training.precision import choose_device, has_bf16
 
     def say(text: str) -> None:

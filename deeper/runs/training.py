@@ -20,11 +20,11 @@ from torch import nn
 from deeper import bundle, checkpoint, draws
 from deeper.batches import Joined, Pictures, Selected, in_order, open_pictures
 from deeper.distortions.apply import Distorter
-from deeper.distortions.policy import Policy
+from deeper.distortions import Policy
 from deeper.errors import RunError, UsageError, printable
 from deeper.evaluation import Evaluation, evaluate
 from deeper.images import Preprocess
-from deeper.inference import normaliser, predictor
+from deeper.inference import Normalise, predictor
 from deeper.models import create
 from deeper.monitor import Console, MetricsFile, TensorBoard
 from deeper.records import Dataset
@@ -96,7 +96,7 @@ def train(
             "or give another --out"
         )
     console = Console(quiet=quiet)
-    say = lambda text: console.handle(Notice(text))  # noqa: E731
+    say = lambda text: console.handle(Notice(text=text))  # noqa: E731
     dataset = dataset_for(source, notice=say, progress=console.progress("building"))
     given = {**(options or {}), "epochs": epochs, "minutes": minutes, "seed": seed}
     plan = make_plan(dataset, model=model, recipe=recipe, distort=distort, no_distort=no_distort, overrides=given)
@@ -143,7 +143,7 @@ def resume(
     console = Console(quiet=quiet)
     config = run.config
     if device is not None and choose_device(device) != config.device:
-        console.handle(Notice(f"going on on {choose_device(device)} instead of {config.device}: not bit-identical"))
+        console.handle(Notice(text=f"going on on {choose_device(device)} instead of {config.device}: not bit-identical"))
         config = replace(config, device=choose_device(device))
     work = _Work(run.path, config, run.dataset(), workers, console, handlers)
     work.restore(run)
@@ -181,7 +181,7 @@ class _Work:
     ) -> None:
         self.path, self.config, self.dataset, self.workers, self.console = path, config, dataset, workers, console
         self.handlers = list(handlers)
-        self.say = lambda text: console.handle(Notice(text))
+        self.say = lambda text: console.handle(Notice(text=text))
         options = config.options
         self.preprocess = preprocess_of(config, dataset)
         self.architecture = architecture_of(config, dataset)
@@ -202,7 +202,7 @@ class _Work:
                 policy=policy,
                 fill=options.fill,
             ),
-            normalise=normaliser(self.preprocess, config.device),
+            normalise=Normalise(self.preprocess).to(config.device),
             sample=self._sample(),
             classes=len(dataset.classes),
             precision=config.precision,

@@ -24,7 +24,7 @@ from deeper import draws
 from deeper.batches import Batch, Pictures, shuffled, steps_per_epoch
 from deeper.distortions.apply import Distorter
 from deeper.errors import DivergedError
-from deeper.models.blocks import set_noise
+from deeper.models import set_noise
 from deeper.training.events import (
     CheckpointDue,
     DetailDone,
