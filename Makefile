@@ -1,0 +1,67 @@
+# `make demo` and `make test` need nothing but Python 3.11 or later: each makes its environment and does its job.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Data sets that lie beside the checkout are used where the user names none.
+ifndef DEEPER_DATA
+ifneq ($(wildcard ../shared/data),)
+export DEEPER_DATA := $(abspath ../shared/data)
+endif
+endif
+
+.PHONY: help demo test check types format long benchmark test-tensorflow clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 20
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+.venv-tensorflow/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-tensorflow
+	.venv-tensorflow/bin/python -m pip install --quiet 'tensorflow-cpu>=2.19' pillow pytest
+	@touch $@
+
+demo: $(VENV)/.installed            ## train NielsenNet on MNIST (or embedded digits) and test it
+	$(BIN)/deeper demo
+
+test: $(VENV)/.installed-dev        ## all tests that fit into CI
+	$(BIN)/python -m pytest -n 2 -m "not long and not tensorflow"
+
+check: $(VENV)/.installed-dev       ## style, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev      ## put the code into its shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+long: $(VENV)/.installed-dev        ## soaks: fifty kills, more fuzzing
+	$(BIN)/python -m pytest -m long
+
+test-tensorflow: $(VENV)/.installed-dev .venv-tensorflow/.installed  ## against real TensorFlow and Keras
+	$(BIN)/python -m pytest -m tensorflow
+
+benchmark: $(VENV)/.installed-dev .venv-tensorflow/.installed        ## every figure that the docs state
+	$(BIN)/python benchmarks/start_time.py
+	$(BIN)/python benchmarks/build_time.py
+	$(BIN)/python benchmarks/throughput_nielsen.py
+	$(BIN)/python benchmarks/monitor_cost.py
+	$(BIN)/python benchmarks/demo_seeds.py
+
+clean:                              ## remove environments and caches
+	rm -rf .venv .venv-tensorflow .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,60 @@
+"""What all tests share: where the data is, how the command line is run, a small real dataset."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+# Several workers share two cores: one thread each. Before torch is imported anywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with MNIST and flowers12 that DEEPER_DATA names; the only reason to skip is that there is none."""
+    folder = Path(os.environ.get("DEEPER_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "mnist").is_dir():
+        pytest.skip(f"no data under {folder}: set DEEPER_DATA")
+    return folder
+
+
+RunDeeper = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_deeper(tmp_path: Path) -> RunDeeper:
+    """Runs `python -m deeper …` as a process in `tmp_path`; gives its return code, output and errors."""
+
+    def run(*words: object, timeout: float = 120, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "deeper", *map(str, words)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+            timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory):
+    """600 training, 150 validation and 150 test digits of the embedded set, as a dataset."""
+    from deeper.records import BuildOptions, Dataset, build, open_source
+
+    digits = open_source("digits")
+    arrays = {}
+    for split, count in (("train", 600), ("validation", 150), ("test", 150)):
+        items = [item for item in digits.items if item.split == split]
+        items = items[:: len(items) // count][:count]
+        arrays[split] = (np.stack([item.array for item in items]), [item.label for item in items])
+    target = tmp_path_factory.mktemp("datasets") / "small"
+    build(open_source(arrays), target, options=BuildOptions(workers=1))
+    return Dataset(target)
