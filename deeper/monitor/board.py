@@ -7,8 +7,10 @@ The server gets a temporary folder with a link NAME → RUN/tensorboard for each
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -66,6 +68,24 @@ def linked(runs: dict[str, Path]) -> Iterator[Path]:
         yield Path(folder)
 
 
+def _check_address(host: str, port: int) -> None:
+    """Try the address first: TensorBoard's server prints several lines and exits where it cannot be had."""
+    refused = f"cannot serve on {printable(host)}:{port}"
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except socket.gaierror:
+        raise UsageError(f"{refused}: no such host; try --host 127.0.0.1") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UsageError(
+                f"port {port} is taken, perhaps by another board; give another by --port, or --port 0 for any free one"
+            ) from None
+        if error.errno == errno.EACCES:
+            raise UsageError(f"{refused}: ports below 1024 belong to the system; give one above by --port") from None
+        raise UsageError(f"{refused}: {error.strerror}; try --host 127.0.0.1") from None
+
+
 @contextlib.contextmanager
 def server(runs: dict[str, Path], *, host: str = "127.0.0.1", port: int = 6006) -> Iterator[str]:
     """Serve while the block runs; gives the page's URL. Port 0 takes any that is free.
@@ -74,6 +94,7 @@ def server(runs: dict[str, Path], *, host: str = "127.0.0.1", port: int = 6006) 
     """
     from deeper.monitor.tensorboard import use_stub_of_tensorflow
 
+    _check_address(host, port)
     use_stub_of_tensorflow()
     from tensorboard import default, program  # type: ignore[import-untyped]
 
@@ -93,18 +114,13 @@ def server(runs: dict[str, Path], *, host: str = "127.0.0.1", port: int = 6006) 
                 "--samples_per_plugin=images=50,scalars=10000",
             ]
         )
-        # TensorBoard takes the next free port when none is asked for; asked for one, it takes that or fails.
         try:
             with _quiet():
                 url = board.launch()
-        except program.TensorBoardPortInUseError:
+        except (program.TensorBoardServerException, SystemExit) as error:
+            reason = " ".join(str(error).split())
             raise UsageError(
-                f"port {port} is taken, perhaps by another board; give another by --port, or --port 0 for any free one"
-            ) from None
-        except program.TensorBoardServerException as error:
-            reason = " ".join(str(error.msg).split())
-            raise UsageError(
-                f"cannot serve on {printable(host)}:{port}: {printable(reason)}; try --host 127.0.0.1"
+                f"cannot serve on {printable(host)}:{port} ({printable(reason)}); try another --port"
             ) from None
         yield url
 

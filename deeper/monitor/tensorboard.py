@@ -1,6 +1,6 @@
 """Events → TensorBoard's event files.
 
-    loss/*  accuracy/*  learning_rate  images_per_second            at every report
+    loss/*  accuracy/*  learning_rate  images_per_second            at every report and validation
     weights/*  biases/*  batch_norm/*  gradients/*                  histograms of a step, every `detail_every` steps
     activations/*  sparsity/*                                       the same step's layers, and their share of zeros
     pictures/training                                               that step's pictures as the model sees them
@@ -22,8 +22,6 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from deeper import files
 from deeper.errors import printable
@@ -47,13 +45,8 @@ if TYPE_CHECKING:
 
 # Share of the training's time that each costly piece may take.
 SHARES = {"details": 0.02, "confusion": 0.01, "curves": 0.005, "misclassified": 0.005}
-# Pictures on the sheets.
+# Pictures on the sheet of a step.
 TRAINING_PICTURES = 30
-MISCLASSIFIED_PICTURES = 36
-# Precision-recall curves of more classes than this are a page nobody scrolls through.
-CURVES = 20
-# Points of a curve; TensorBoard's own encoding ends at 127.
-THRESHOLDS = 100
 # Seconds until what was said stands in the file; TensorBoard reloads every few seconds.
 FLUSH_SECONDS = 10
 
@@ -136,7 +129,6 @@ class TensorBoard:
         self._recorder: ActivationRecorder | None = None
         self._validated: EpochDone | None = None
         self._drawn: dict[str, int] = {}
-        self._said_curves = False
         self.seconds: dict[str, float] = {}
         """Time spent in each piece so far, for whoever measures."""
 
@@ -283,62 +275,24 @@ class TensorBoard:
         if event.evaluation is None:
             return
         self._validated = event
-        accuracy = float(event.evaluation.accuracy)
-        self._piece("scalars", lambda: self.writer.add_scalar("accuracy/validation", accuracy, event.step))
+        self._piece("scalars", lambda: self._validation(event))
         for name, work in self._after_validation(event).items():
             if self._budgets[name].allows():
                 self._piece(name, work)
                 self._drawn[name] = event.step
 
+    def _validation(self, event: EpochDone) -> None:
+        self.writer.add_scalar("accuracy/validation", event.evaluation.accuracy, event.step)
+        self.writer.add_scalar("loss/validation", event.evaluation.negative_log_likelihood, event.step)
+
     def _after_validation(self, event: EpochDone) -> dict[str, Callable[[], None]]:
+        from deeper.monitor import validated
+
         return {
-            "confusion": lambda: self._confusion(event),
-            "curves": lambda: self._curves(event),
-            "misclassified": lambda: self._misclassified(event),
+            "confusion": lambda: validated.write_confusion(self.writer, event),
+            "curves": lambda: validated.write_curves(self.writer, event),
+            "misclassified": lambda: validated.write_misclassified(self.writer, event),
         }
-
-    def _confusion(self, event: EpochDone) -> None:
-        from deeper.monitor.figures import confusion_figure
-
-        confusion = np.asarray(event.evaluation.confusion)
-        picture = confusion_figure(confusion, self.classes, f"validation after step {event.step:,}")
-        self._image("confusion", picture, event.step)
-
-    def _curves(self, event: EpochDone) -> None:
-        labels = np.asarray(event.evaluation.labels)
-        probabilities = _softmax(np.asarray(event.evaluation.logits))
-        support = np.bincount(labels, minlength=len(self.classes))
-        order = np.argsort(-support, kind="stable")[:CURVES]
-        if len(self.classes) > CURVES and not self._said_curves:
-            self._said_curves = True
-            self.writer.add_text(
-                "precision_recall",
-                f"Curves of the {CURVES} classes with the most validation pictures, of {len(self.classes)} classes.",
-                event.step,
-            )
-        for index in sorted(order.tolist()):
-            if support[index] > 0:
-                tag = f"precision_recall/{printable(self.classes[index], 60)}"
-                self.writer.add_pr_curve(tag, labels == index, probabilities[:, index], event.step, THRESHOLDS)
-
-    def _misclassified(self, event: EpochDone) -> None:
-        from deeper.monitor.grids import sheet
-
-        labels = np.asarray(event.evaluation.labels)
-        probabilities = _softmax(np.asarray(event.evaluation.logits))
-        answers = probabilities.argmax(axis=1)
-        sure = probabilities.max(axis=1)
-        wrong = np.flatnonzero(answers != labels)
-        worst = wrong[np.argsort(-sure[wrong], kind="stable")][:MISCLASSIFIED_PICTURES]
-        pictures = event.pictures(worst.tolist()) if len(worst) else np.zeros((0, 1, 1, 1), np.uint8)
-        captions = [
-            (f"{self._class(int(answers[i]))} → {self._class(int(labels[i]))}", f"p {sure[i]:.2f}") for i in worst
-        ]
-        shown = f"the {len(worst)} surest of {len(wrong):,}" if len(worst) < len(wrong) else f"all {len(wrong)}"
-        title = (f"step {event.step:,}: {shown} misclassified,", "answer → label, probability of the answer")
-        if not len(wrong):
-            title = (f"step {event.step:,}:", "every validation picture is right")
-        self._image("pictures/misclassified", sheet(pictures, captions, title=title), event.step)
 
     # At the end
 
@@ -346,11 +300,13 @@ class TensorBoard:
         # After an interrupt the user waits for the prompt, and the resumed run will come here again.
         if event.reason != "interrupted":
             if self._validated is not None:
+                from deeper.monitor.validated import write_projector
+
                 validated = self._validated
                 for name, work in self._after_validation(validated).items():
                     if self._drawn.get(name) != validated.step:
                         self._piece(name, work)
-                self._piece("projector", lambda: self._projector(validated))
+                self._piece("projector", lambda: write_projector(self.folder, validated))
             self._piece("hparams", self._end_session)
         self._piece("scalars", self.writer.flush)
 
@@ -358,24 +314,6 @@ class TensorBoard:
         from torch.utils.tensorboard.summary import hparams
 
         self._summary(hparams({}, {})[2])  # type: ignore[no-untyped-call]
-
-    def _projector(self, event: EpochDone) -> None:
-        from deeper.monitor import projector
-
-        evaluation = event.evaluation
-        labels = np.asarray(evaluation.labels)
-        answers = np.asarray(evaluation.logits).argmax(axis=1)
-        picked = projector.chosen(labels)
-        names = [
-            (
-                self._class(int(labels[i])),
-                self._class(int(answers[i])),
-                "right" if labels[i] == answers[i] else "wrong",
-                str(evaluation.ids[i]),
-            )
-            for i in picked
-        ]
-        projector.write(self.folder, np.asarray(evaluation.features)[picked], event.pictures(picked.tolist()), names)
 
     def close(self) -> None:
         """Write what is pending and close; closing again does nothing."""
@@ -388,8 +326,3 @@ class TensorBoard:
                 writer.close()
             except Exception as error:  # noqa: BLE001  a full disk must not hide why the training ended
                 self._notice(f"TensorBoard's events could not all be written ({printable(error, 160)})")
-
-
-def _softmax(logits: Any) -> Any:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)

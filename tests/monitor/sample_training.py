@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deeper.evaluation import Evaluation
 from deeper.models.output import Output
 from deeper.training.events import (
     CheckpointDue,
@@ -72,30 +73,6 @@ class SmallNet(nn.Module):
         features = F.relu(self.hidden(high.mean((2, 3))))
         aux = (self.auxiliary(low.mean((2, 3))),) if self.training else ()
         return Output(self.logits(self.dropout(features)), aux, features)
-
-
-@dataclass
-class Evaluation:
-    """The fields of the real one that are shown."""
-
-    classes: tuple[str, ...]
-    ids: Sequence[str]
-    labels: NDArray[np.int64]
-    logits: NDArray[np.float32]
-    features: NDArray[np.float32]
-
-    @property
-    def accuracy(self) -> float:
-        return float((self.logits.argmax(1) == self.labels).mean())
-
-    @property
-    def confusion(self) -> NDArray[np.int64]:
-        count = len(self.classes)
-        flat = np.bincount(self.labels * count + self.logits.argmax(1), minlength=count * count)
-        return flat.reshape(count, count)
-
-    def summary(self) -> dict[str, Any]:
-        return {"accuracy": self.accuracy, "total": len(self.labels)}
 
 
 def squares(
@@ -179,7 +156,7 @@ def train(
                 judged = [model(tensor(validation[0][i : i + 500]) - 0.5) for i in range(0, len(validation[1]), 500)]
             evaluation = Evaluation(
                 classes,
-                [f"validation/{i:05}" for i in range(len(validation[1]))],
+                tuple(f"validation/{i:05}" for i in range(len(validation[1]))),
                 validation[1],
                 torch.cat([part.logits for part in judged]).numpy(),
                 torch.cat([part.features for part in judged]).numpy(),

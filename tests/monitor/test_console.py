@@ -30,10 +30,10 @@ decode = console.progress("decoding")
 for done in range(2001):
     decode(done, 2000)
     if done % 500 == 0:
-        time.sleep(0.3)
+        time.sleep(0.26 if sys.stderr.isatty() else 0)
 for event in [*run(0, 20), Notice(text="a choice was made\\x1b[31m"), finished(20, sys.argv[2])]:
     console.handle(event)
-    time.sleep(0.15)
+    time.sleep(0.15 if sys.stderr.isatty() else 0)
 console.close()
 print("result on standard output")
 """

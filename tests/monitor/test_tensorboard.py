@@ -21,6 +21,7 @@ from torch import nn
 from deeper.errors import StorageError
 from deeper.models.custom import Wrapped
 from deeper.monitor import tensorboard as module
+from deeper.monitor import validated
 from deeper.monitor.tensorboard import TensorBoard
 
 CLASSES = ("dark", "grey\tish", "bright")
@@ -142,7 +143,7 @@ def test_precision_recall_curves(events: EventAccumulator) -> None:
         for event in events.Tensors(tag):
             curve = np.array(event.tensor_proto.float_val).reshape(6, -1)
             true_positives, false_positives, true_negatives, false_negatives, precision, recall = curve
-            assert curve.shape[1] == module.THRESHOLDS
+            assert curve.shape[1] == validated.THRESHOLDS
             # At threshold 0 everything is taken; the four counts add up at each threshold.
             assert true_positives[0] == (labels == index).sum() and recall[0] == 1
             assert ((true_positives + false_positives + true_negatives + false_negatives) == len(labels)).all()
@@ -270,7 +271,7 @@ def test_many_classes_get_twenty_curves_and_it_is_said(tmp_path: Path) -> None:
     classes = tuple(f"species {number}" for number in range(25))
     assert write(tmp_path, 10, classes=classes, validation=squares(400, 25)) == []
     events = read(tmp_path)
-    assert sum(tag.startswith("precision_recall/species") for tag in events.Tags()["tensors"]) == module.CURVES
+    assert sum(tag.startswith("precision_recall/species") for tag in events.Tags()["tensors"]) == validated.CURVES
     said = events.Tensors("precision_recall/text_summary")[0].tensor_proto.string_val[0].decode()
     assert said == "Curves of the 20 classes with the most validation pictures, of 25 classes."
 
