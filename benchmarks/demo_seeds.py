@@ -14,8 +14,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from deeper.runs import evaluate_run
-from deeper.runs import dataset_for, train
+from deeper.runs import dataset_for, evaluate_run, train
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def fetch(urls: Sequence[str], sha256: str, target: Path, *, progress: Progress 
             except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
                 reason = getattr(error, "reason", None) or error
                 failures.append(f"{printable(url)}: {printable(reason, 80)}")
-                if isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500 or isinstance(error, ValueError):
+                if (isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500) or isinstance(error, ValueError):
                     break
                 time.sleep(0.2 * attempt)
                 continue

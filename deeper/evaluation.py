@@ -67,12 +67,14 @@ class Evaluation:
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """Index of the class with the largest logit. Shape: N."""
-        return self.logits.argmax(1)
+        chosen: NDArray[np.int64] = self.logits.argmax(1)
+        return chosen
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
         """Where the answer is right. Shape: N."""
-        return self.predicted == self.labels
+        right: NDArray[np.bool_] = self.predicted == self.labels
+        return right
 
     @property
     def correct(self) -> int:

@@ -29,7 +29,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     fewer = min(only_first, only_second)
     # Whole numbers: exact for any count.
     tail = sum(math.comb(total, number) for number in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**total)
+    return float(min(1.0, 2 * tail / 2**total))
 
 
 def paired_interval(only_first: int, only_second: int, total: int) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from deeper.errors import UsageError, nearest, printable
 
@@ -49,6 +49,10 @@ def from_plain(cls: type[Value], plain: Any, where: str = "") -> Value:
     return typing.cast(Value, _build(cls, plain, where))
 
 
+def _is_dataclass(annotation: Any) -> TypeGuard[type]:
+    return isinstance(annotation, type) and dataclasses.is_dataclass(annotation)
+
+
 def _tag(cls: type) -> str | None:
     name = getattr(cls, "name", None)
     is_field = any(field.name == "name" for field in dataclasses.fields(cls))
@@ -66,7 +70,7 @@ def _build(annotation: Any, plain: Any, where: str) -> Any:
         raise UsageError(f"{where}: {plain!r} is no choice{nearest(str(plain), [str(c) for c in choices])}")
     if origin in (Union, types.UnionType):
         return _build_union(get_args(annotation), plain, where)
-    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+    if _is_dataclass(annotation):
         return _build_dataclass(annotation, plain, where)
     if origin in (tuple, list, Sequence) or origin is typing.get_origin(Sequence[int]):
         return _build_sequence(annotation, plain, where)
@@ -90,7 +94,7 @@ def _build(annotation: Any, plain: Any, where: str) -> Any:
 def _build_union(members: tuple[Any, ...], plain: Any, where: str) -> Any:
     if plain is None and type(None) in members:
         return None
-    tagged = {_tag(member): member for member in members if dataclasses.is_dataclass(member)}
+    tagged = {_tag(member): member for member in members if _is_dataclass(member)}
     if tagged and isinstance(plain, Mapping) and "name" in plain:
         given = str(plain["name"])
         if given not in tagged:

@@ -17,7 +17,7 @@ import tyro
 from deeper.errors import SourceError, UsageError, printable
 
 if TYPE_CHECKING:
-    from deeper.prediction import Failed, Prediction
+    from deeper.prediction import Failed
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".ppm", ".pgm"}
 

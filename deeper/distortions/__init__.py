@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 from deeper.distortions.boxes import Crop, RandomBox
 from deeper.distortions.colour import Brightness, Contrast, GuideColour, Hue, Saturation
@@ -93,7 +93,8 @@ def parse(text: str) -> AnyDistortion:
         numbers = [float(value) for value in given]
     except ValueError:
         raise UsageError(f"{printable(text)}: wanted numbers, {name}={wanted}") from None
-    return found(**{field.name: number for field, number in zip(fields, numbers, strict=False)})
+    arguments: dict[str, Any] = {field.name: number for field, number in zip(fields, numbers, strict=False)}
+    return found(**arguments)
 
 
 def flipping(distortions: Iterable[AnyDistortion]) -> list[str]:

@@ -19,6 +19,7 @@ from deeper.errors import UsageError
 Uniforms = NDArray[np.float64]
 Parameters = NDArray[np.float64]
 Matrices = NDArray[np.float64]
+Column = NDArray[np.float64] | float
 
 
 def _wanted(holds: bool, message: str) -> None:
@@ -26,7 +27,10 @@ def _wanted(holds: bool, message: str) -> None:
         raise UsageError(message)
 
 
-def _matrices(a: object, b: object, c: object, d: object, x: object = 0.0, y: object = 0.0) -> Matrices:
+def _matrices(
+    a: Column, b: Column, c: Column, d: Column, x: Column = 0.0, y: Column = 0.0
+) -> Matrices:
+    """[[a, b, x], [c, d, y]] for each picture."""
     parts = np.broadcast_arrays(a, b, x, c, d, y)
     return np.stack(parts, axis=-1).astype(np.float64).reshape(-1, 2, 3)
 

@@ -94,4 +94,5 @@ def noise(pixels: Tensor, seeds: Tensor) -> Tensor:
     total = sum(((words >> shift) & 0xFFFF).to(torch.float32) for shift in (0, 16, 32, 48))
     assert isinstance(total, Tensor)
     # Four uniforms on 0..65535: mean 2 · 65535, deviation 65536 · √(4/12).
-    return ((total - 131070) / (65536 * (4 / 12) ** 0.5)).view(pixels.shape)
+    numbers: Tensor = (total - 131070) / (65536 * (4 / 12) ** 0.5)
+    return numbers.view(pixels.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from deeper import files
 from deeper.errors import printable
@@ -20,7 +21,7 @@ def draw(comparison: Comparison, path: Path) -> None:
 
     names = list(comparison.evaluations)
     # Type 42 and plain text keep the letters letters, for a reader's search and an editor's font.
-    style = {"font.size": 9, "svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "deeper"}
+    style: Any = {"font.size": 9, "svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "deeper"}
     with plt.rc_context(style):
         height = 0.9 + 0.38 * len(names) + 0.7 + 0.38 * len(comparison.pairs)
         figure, (above, below) = plt.subplots(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from deeper.records import BuildOptions, Dataset, build, open_source
 from deeper.errors import DatasetError
+from deeper.records import BuildOptions, Dataset, build, open_source
 
 
 def is_dataset(path: Path) -> bool:

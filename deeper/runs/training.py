@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from torch import nn
 
 from deeper import bundle, checkpoint, draws
 from deeper.batches import Joined, Pictures, Selected, in_order, open_pictures
-from deeper.distortions.apply import Distorter
 from deeper.distortions import Policy
+from deeper.distortions.apply import Distorter
 from deeper.errors import RunError, UsageError, printable
 from deeper.evaluation import Evaluation, evaluate
 from deeper.images import Preprocess
@@ -33,7 +33,8 @@ from deeper.runs.folder import Config, Fold, Run, is_run, relative_dataset, writ
 from deeper.runs.interrupts import Interrupts
 from deeper.runs.plan import Plan, architecture_of, make_plan, preprocess_of
 from deeper.training.events import CheckpointDue, EpochDone, Event, Finished, Notice
-from deeper.training.loop import Feed, seconds_per_step, train as loop
+from deeper.training.loop import Feed, seconds_per_step
+from deeper.training.loop import train as loop
 from deeper.training.precision import choose_device, choose_precision
 from deeper.training.state import State
 from deeper.values import to_plain
@@ -59,6 +60,14 @@ class Result:
 
 
 Handler = Callable[[Event], None]
+
+
+class Monitor(Protocol):
+    """What consumes events for as long as a run lasts."""
+
+    def handle(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def train(
@@ -96,7 +105,10 @@ def train(
             "or give another --out"
         )
     console = Console(quiet=quiet)
-    say = lambda text: console.handle(Notice(text=text))  # noqa: E731
+
+    def say(text: str) -> None:
+        console.handle(Notice(text=text))
+
     dataset = dataset_for(source, notice=say, progress=console.progress("building"))
     given = {**(options or {}), "epochs": epochs, "minutes": minutes, "seed": seed}
     plan = make_plan(dataset, model=model, recipe=recipe, distort=distort, no_distort=no_distort, overrides=given)
@@ -164,7 +176,8 @@ def fold_members(keys: NDArray[np.uint64], fold: Fold) -> NDArray[np.bool_]:
     """Which examples validate in this fold: equal parts by rank of a draw of their ids, whatever the run's seed."""
     rank = np.empty(len(keys), np.int64)
     rank[draws.order(0, 0, keys)] = np.arange(len(keys))
-    return rank % fold.count == fold.index
+    members: NDArray[np.bool_] = rank % fold.count == fold.index
+    return members
 
 
 class _Work:
@@ -181,7 +194,6 @@ class _Work:
     ) -> None:
         self.path, self.config, self.dataset, self.workers, self.console = path, config, dataset, workers, console
         self.handlers = list(handlers)
-        self.say = lambda text: console.handle(Notice(text=text))
         options = config.options
         self.preprocess = preprocess_of(config, dataset)
         self.architecture = architecture_of(config, dataset)
@@ -209,6 +221,10 @@ class _Work:
         )
         self.state = State(self.model, options, steps=config.steps, device=config.device)
         self.last: Evaluation | None = None
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        self.console.handle(Notice(text=text))
 
     def _pictures(self) -> tuple[Pictures, Pictures | None]:
         """Training pictures at store size and validation pictures at the network's size."""
@@ -298,7 +314,7 @@ class _Work:
         """Run the loop to its end, handing every event to monitor, checkpoints and bundle."""
         board = TensorBoard(self.path / "tensorboard", self.dataset.classes, first_step=self.state.step)
         metrics = MetricsFile(self.path / "metrics.jsonl", first_step=self.state.step)
-        monitors = [metrics, board, self.console]
+        monitors: list[Monitor] = [metrics, board, self.console]
         finished: Finished | None = None
         try:
             with Interrupts() as interrupts:
