@@ -249,8 +249,10 @@ def _aside(dataset: Dataset, number: int, notices: list[str]) -> Iterator[Path]:
 
 @contextmanager
 def _in_place(folder: Path, target: Path) -> Iterator[None]:
-    """Move the files to the dataset for the block; take them back when it raises."""
+    """Move the files to the dataset for the block; when it raises, take them back and `rejected.csv` with them."""
     moved: list[Path] = []
+    listing = target / rejections.FILE
+    before = listing.read_bytes() if listing.is_file() else None
     try:
         for path in sorted(folder.iterdir()):
             with path.open("rb") as file:
@@ -262,6 +264,8 @@ def _in_place(folder: Path, target: Path) -> Iterator[None]:
     except BaseException:
         for path in moved:
             path.unlink(missing_ok=True)
+        if before is not None and listing.read_bytes() != before:
+            files.write_bytes(listing, before)
         raise
 
 

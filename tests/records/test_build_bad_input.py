@@ -1,0 +1,251 @@
+"""What users really point a build at: broken files, strange names, full disks, and ends in the middle."""
+
+from __future__ import annotations
+
+import csv
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeper.errors import DeeperError, SourceError, StorageError
+from deeper.records import Dataset, build, open_source
+from deeper.records.sources import Item, Source
+from deeper.records.verify import verify
+
+Make = Callable[..., Source]
+Save = Callable[..., Item]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two classes of eight sound photographs."""
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(8):
+            pixels = np.random.default_rng(number).integers(0, 256, (12, 10, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.jpg")
+    return tmp_path / "photos"
+
+
+def rejected(folder: Path) -> dict[str, str]:
+    with (folder / "rejected.csv").open(newline="", encoding="utf-8") as file:
+        return dict(list(csv.reader(file))[1:])
+
+
+def test_bad_files_are_listed_with_reasons_and_the_counts_add_up(photos: Path, tmp_path: Path) -> None:
+    whole = (photos / "cat" / "0.jpg").read_bytes()
+    (photos / "cat" / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "cat" / "text.jpg").write_text("not a picture at all")
+    (photos / "cat" / "empty.jpg").touch()
+    (photos / "dog" / "noise.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    (photos / "dog" / "secret.jpg").symlink_to(photos / "dog" / "gone.jpg")
+    (photos / "dog" / "loop.jpg").symlink_to(photos / "dog" / "loop.jpg")
+    os.mkfifo(photos / "dog" / "pipe.jpg")
+    report = build(open_source(photos), tmp_path / "out")
+    assert report.found == report.kept + report.rejected
+    assert report.kept == 16
+    reasons = rejected(tmp_path / "out")
+    assert len(reasons) == report.rejected == Dataset(tmp_path / "out").info.rejected
+    wanted = {
+        "truncated.jpg": "truncated",
+        "text.jpg": "",
+        "empty.jpg": "empty",
+        "noise.png": "",
+        "loop.jpg": "",
+        "pipe.jpg": "",
+    }
+    for name, word in wanted.items():
+        (reason,) = [reason for identifier, reason in reasons.items() if identifier.endswith(name)]
+        assert word in reason
+        assert reason
+    assert verify(tmp_path / "out").sound
+
+
+def test_a_file_that_changes_into_something_else_after_it_was_listed(photos: Path, tmp_path: Path) -> None:
+    source = open_source(photos)
+    listed = [item.id for item in source.items]
+    (photos / "cat" / "1.jpg").unlink()
+    (photos / "cat" / "2.jpg").unlink()
+    os.mkfifo(photos / "cat" / "2.jpg")
+    (photos / "cat" / "3.jpg").unlink()
+    (photos / "cat" / "3.jpg").mkdir()
+    report = build(source, tmp_path / "out")
+    assert (report.found, report.kept, report.rejected) == (len(listed), 13, 3)
+    reasons = rejected(tmp_path / "out")
+    assert "No such file" in reasons["cat/1.jpg"]
+    assert "no regular file" in reasons["cat/2.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.jpg", "ünï 猫.jpg", "new\nline.jpg", 'quote".jpg', "comma,x.jpg", "-flag.jpg", "%41.jpg"]
+)
+def test_strange_names_survive(photos: Path, tmp_path: Path, name: str) -> None:
+    (photos / "cat" / "0.jpg").rename(photos / "cat" / name)
+    (photos / "dog" / name).write_text("bad one")
+    build(open_source(photos), tmp_path / "out")
+    dataset = Dataset(tmp_path / "out")
+    ids = [identifier for split in dataset.info.splits for identifier in dataset.split(split).ids]
+    assert f"cat/{name}" in ids
+    assert f"dog/{name}" in rejected(tmp_path / "out")
+
+
+def test_a_name_that_is_no_utf8_survives(photos: Path, tmp_path: Path, listing: Make) -> None:
+    raw = os.fsencode(photos / "cat") + b"/\xff\xfe.jpg"
+    os.rename(photos / "cat" / "0.jpg", raw)
+    identifier = "cat/" + os.fsdecode(b"\xff\xfe.jpg")
+    items = [Item(identifier, os.fsdecode(b"class\xff"), None, None, Path(os.fsdecode(raw)), None)]
+    build(listing(items), tmp_path / "out")
+    dataset = Dataset(tmp_path / "out")
+    assert dataset.split("train").ids == [identifier]
+    assert dataset.classes == (os.fsdecode(b"class\xff"),)
+    assert verify(tmp_path / "out").sound
+
+
+def test_very_small_and_very_large_pictures(tmp_path: Path, listing: Make, save: Save) -> None:
+    items = [save("dot.png", size=(1, 1)), save("dot.jpg", size=(1, 1)), save("wide.png", size=(20_000, 3), mode="L")]
+    items += [save("usual.jpg")]
+    build(listing(items), tmp_path / "out")
+    dataset = Dataset(tmp_path / "out")
+    assert (dataset.info.sizes.smallest, dataset.info.sizes.largest) == ((1, 1), (7, 20_000))
+    # A header that promises more pixels than memory has: refused by its header alone.
+    huge = bytearray((tmp_path / "source" / "wide.png").read_bytes())
+    huge[16:24] = (20_000).to_bytes(4, "big") * 2
+    (tmp_path / "source" / "huge.png").write_bytes(huge)
+    items.append(Item("huge.png", "a", None, None, tmp_path / "source" / "huge.png", None))
+    report = build(listing(items), tmp_path / "again")
+    assert report.rejected == 1
+    assert set(rejected(tmp_path / "again")) == {"huge.png"}
+
+
+def test_nothing_usable_is_refused_and_leaves_nothing(tmp_path: Path, listing: Make) -> None:
+    (tmp_path / "bad.jpg").write_text("no")
+    items = [Item("bad.jpg", "a", None, None, tmp_path / "bad.jpg", None)]
+    with pytest.raises(SourceError, match="none of the 1 pictures of the source can be used.*bad.jpg"):
+        build(listing(items), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jpg"]
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty"])
+def test_a_missing_and_an_empty_folder(tmp_path: Path, place: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DeeperError) as caught:
+        build(open_source(tmp_path / place), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk(tmp_path: Path, listing: Make, array_items: Callable[..., list[Item]]) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # A limit on the size of a file fails in the middle of a write, as a full disk does (EFBIG for ENOSPC).
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(StorageError, match="cannot write .*out"):
+            build(listing(array_items(500)), tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, old)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dev_full_is_a_storage_error(
+    tmp_path: Path, listing: Make, array_items: Callable[..., list[Item]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deeper.records import shards
+
+    monkeypatch.setattr(shards.ShardWriter, "_passing_name", lambda self: "/dev/full")
+    with pytest.raises(StorageError, match="the disk is full"):
+        build(listing(array_items(500)), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path, listing: Make, array_items: Callable[..., list[Item]]) -> None:
+    with pytest.raises(StorageError, match="cannot write"):
+        build(listing(array_items(5)), Path("/proc/out"))
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot write"):
+        build(listing(array_items(5)), tmp_path / "file" / "out")
+
+
+def test_a_read_only_folder(listing: Make, array_items: Callable[..., list[Item]]) -> None:
+    # Root may write anywhere, so root becomes nobody for a moment; pytest's own folders would be closed to it.
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    source = listing(array_items(5))
+    with tempfile.TemporaryDirectory() as elsewhere:
+        build(source, Path(elsewhere) / "out")  # imports what nobody may not read
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)
+        with pytest.raises(StorageError, match="no permission"):
+            build(source, folder / "out")
+    finally:
+        if root:
+            os.seteuid(0)
+        assert list(folder.iterdir()) == []
+        folder.rmdir()
+
+
+LONG_BUILD = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from deeper.records import BuildOptions, build, open_source
+pictures = np.random.default_rng(0).integers(0, 256, (4000, 40, 40), np.uint8)
+def slowly(done, total):
+    print(done, flush=True)
+    time.sleep(0.05)
+try:
+    build(open_source((pictures, np.arange(4000) % 4)), Path(sys.argv[1]), options=BuildOptions(workers=2), progress=slowly)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "left"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 0), (signal.SIGKILL, -9, 1)]
+)
+def test_an_end_in_the_middle_leaves_no_dataset_and_no_process(
+    tmp_path: Path, number: int, code: int, left: int
+) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-c", LONG_BUILD, str(out)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    workers = children(process.pid)
+    assert len(workers) == 2
+    process.send_signal(number)
+    assert process.wait(20) == code
+    assert not out.exists()
+    assert len(list(tmp_path.iterdir())) == left
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlives its parent"
+        time.sleep(0.05)
+    # What a kill left behind is in nobody's way.
+    build(open_source((np.zeros((8, 4, 4), np.uint8), np.arange(8) % 2)), out)
+    assert verify(out).sound
+
+
+def children(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(status[1]) == parent:
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,93 @@
+"""Worker processes: order, crashes, and that none is left behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeper.records.encoding import Chunk, encode_chunk
+from deeper.records.workers import Workers
+
+
+def chunk(first: int, count: int, paths: list[str | None] | None = None) -> Chunk:
+    return Chunk(
+        ids=[str(first + row) for row in range(count)],
+        labels=[0] * count,
+        texts=["a"] * count,
+        groups=[None] * count,
+        paths=paths or [None] * count,
+        arrays=np.full((count, 3, 3), first % 256, np.uint8),
+        channels=None,
+    )
+
+
+def test_answers_come_in_the_order_of_the_chunks() -> None:
+    chunks = [chunk(10 * number, 1 + (37 * number) % 50) for number in range(20)]
+    with Workers(3) as pool:
+        assert [answer.records for answer in pool.encode(chunks)] == [encode_chunk(one).records for one in chunks]
+
+
+def test_few_chunks_wait_at_a_time() -> None:
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield chunk(taken, 1)
+
+    with Workers(2) as pool:
+        answers = pool.encode(endless())
+        for _ in range(10):
+            next(answers)
+        assert taken <= 10 + 4
+        answers.close()
+
+
+@pytest.fixture
+def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A decoder, in the workers, that kills its process on one file: as a fault in a C library does."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        "if os.environ.get('DEEPER_TEST_DEADLY'):\n"
+        "    import deeper.images as images\n"
+        "    real = images.decode\n"
+        "    def decode(data, **rest):\n"
+        "        if data.startswith(b'die'):\n"
+        "            os.abort()\n"
+        "        return real(data, **rest)\n"
+        "    images.decode = decode\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}")
+    monkeypatch.setenv("DEEPER_TEST_DEADLY", "1")
+    return tmp_path
+
+
+def test_a_crash_costs_only_the_picture_that_it_happened_on(deadly: Path) -> None:
+    (deadly / "bad.jpg").write_bytes(b"die")
+    paths: list[str | None] = [None] * 10
+    paths[4] = str(deadly / "bad.jpg")
+    with Workers(2) as pool:
+        first, second = pool.encode([chunk(0, 10, paths), chunk(10, 10)])
+    assert first.rejected == [(4, "the decoder crashed on it")]
+    assert first.kept == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert len(first.sizes) == 9 == len(first.sums)
+    assert sum(first.sizes) == len(first.records)
+    assert second.kept == list(range(10))
+
+
+def test_workers_that_do_not_start_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeper.records.workers._START", "raise SystemExit(1)")
+    with Workers(2) as pool:
+        assert [len(answer.kept) for answer in pool.encode([chunk(0, 3), chunk(3, 4)])] == [3, 4]
+
+
+def test_processes_end_with_the_block() -> None:
+    with Workers(2) as pool:
+        list(pool.encode([chunk(0, 3)]))
+        processes = [worker.process for worker in pool._all]
+        assert all(process.poll() is None for process in processes)
+    assert all(process.poll() is not None for process in processes)
