@@ -96,7 +96,7 @@ def server(runs: dict[str, Path], *, host: str = "127.0.0.1", port: int = 6006) 
 
     _check_address(host, port)
     use_stub_of_tensorflow()
-    from tensorboard import default, program  # type: ignore[import-untyped]
+    from tensorboard import default, program
 
     for name in ("tensorboard", "werkzeug", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)

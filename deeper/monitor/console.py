@@ -9,6 +9,7 @@ terminal goes away, the console falls silent.
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import sys
@@ -170,6 +171,8 @@ class Console:
                 redirect_stdout=sys.stdout.isatty(),
             )
             self._live.start()
+            # An error in the middle of a preparation must not leave the terminal without its cursor.
+            atexit.register(self.close)
         else:
             self._live.update(shown, refresh=isinstance(shown, Text))
 
@@ -177,6 +180,7 @@ class Console:
         """Take the live line away and give the cursor back; closing again does nothing."""
         live, self._live = self._live, None
         if live is not None:
+            atexit.unregister(self.close)
             try:
                 live.stop()
             except (OSError, ValueError):

@@ -20,7 +20,7 @@ from deeper.models.noise import Dropout
 from deeper.monitor.scopes import own_part
 
 if TYPE_CHECKING:
-    from tensorboard.compat.proto.graph_pb2 import GraphDef  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
     from torch.utils.tensorboard import SummaryWriter
 
 _SCOPE = re.compile(r"^.*\[(.*)\]$")
@@ -85,7 +85,7 @@ def graph_of(model: nn.Module, sample: Tensor) -> GraphDef:
 def _readable(nodes: Sequence[Any], root: str, wrappers: int) -> GraphDef:
     """Shorter names, and every silent node replaced by what feeds it."""
     from tensorboard.compat.proto.graph_pb2 import GraphDef
-    from tensorboard.compat.proto.versions_pb2 import VersionDef  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.versions_pb2 import VersionDef
 
     silent = {node.name: list(node.input) for node in nodes if node.op in _SILENT}
     kept = [node for node in nodes if node.name not in silent]
@@ -125,7 +125,7 @@ def _name(name: str, kind: str, root: str, wrappers: int) -> str:
 
 def write_graph(writer: SummaryWriter, model: nn.Module, sample: Tensor) -> None:
     """Draw `model` and add it to the writer's event file."""
-    from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.event_pb2 import Event
 
     event = Event(graph_def=graph_of(model, sample).SerializeToString())
     writer._get_file_writer().add_event(event)  # type: ignore[no-untyped-call]

@@ -124,7 +124,7 @@ class MetricsFile:
         with files.storage(self.path):
             files.write_bytes(self.path, b"".join(line for line, _ in kept))
             # Unbuffered: a line is written by one call, so that a killed run leaves whole lines.
-            self._file: FileIO | None = open(self.path, "ab", buffering=0)  # noqa: SIM115
+            self._file: FileIO | None = open(self.path, "ab", buffering=0)
 
     def handle(self, event: Event) -> None:
         """Write the event's line, if it has one. Raises: StorageError."""

@@ -173,7 +173,7 @@ class TensorBoard:
         began = time.perf_counter()
         try:
             work()
-        except Exception as error:  # noqa: BLE001  whatever a user's network, font or disk makes fail
+        except Exception as error:
             self._given_up.add(name)
             what = printable(" ".join(str(error).split()) or type(error).__name__, 160)
             self._notice(f"TensorBoard goes without {name} from here on ({what}); the training is not affected")
@@ -324,5 +324,5 @@ class TensorBoard:
         if writer is not None:
             try:
                 writer.close()
-            except Exception as error:  # noqa: BLE001  a full disk must not hide why the training ended
+            except Exception as error:
                 self._notice(f"TensorBoard's events could not all be written ({printable(error, 160)})")

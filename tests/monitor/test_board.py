@@ -11,24 +11,33 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_training import SmallNet, squares, train
 
 from deeper.errors import RunError, UsageError
 from deeper.monitor import TensorBoard
 from deeper.monitor import board as module
+from tests.monitor.sample_training import SmallNet, squares, train
 
 CLASSES = ("dark", "grey", "bright")
 
 
-def make_run(path: Path) -> None:
-    board = TensorBoard(path / "tensorboard", CLASSES)
-    for event in train(model=SmallNet(), training=squares(200), validation=squares(120), classes=CLASSES, steps=20):
+def make_run(path: Path, first_step: int = 0) -> None:
+    board = TensorBoard(path / "tensorboard", CLASSES, first_step=first_step)
+    events = train(
+        model=SmallNet(),
+        training=squares(200),
+        validation=squares(120),
+        classes=CLASSES,
+        steps=20,
+        first_step=first_step,
+    )
+    for event in events:
         board.handle(event)
     board.close()
 
@@ -39,6 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     make_run(folder / "first")
     make_run(folder / "series" / "seed 0, with: commas")
+    make_run(folder / "first", first_step=10)  # as if killed after step 20, resumed from the checkpoint of step 10
     return folder
 
 
@@ -124,6 +134,12 @@ def test_it_serves_what_was_written(served: Served) -> None:
         assert served.get(f"data/plugin/{plugin}/tags")["first"], plugin
     assert served.get("data/plugin/graphs/info")["first"]["run_graph"] is True
     assert served.get("data/plugin/projector/runs")
+
+
+def test_a_resumed_run_shows_every_step_once(served: Served) -> None:
+    for tag, steps in (("loss/total", [5, 10, 15, 20]), ("accuracy/validation", [10, 20])):
+        query = urllib.parse.urlencode({"run": "first", "tag": tag})
+        assert [point[1] for point in served.get(f"data/plugin/scalars/scalars?{query}")] == steps
 
 
 def test_a_port_that_is_taken_is_one_clear_line(folder: Path) -> None:

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from sample_events import epoch_done, finished, run, started, step_done
 
 from deeper.monitor.console import Console
 from deeper.monitor.position import Position, clock
 from deeper.training.events import Notice
+from tests.monitor.sample_events import epoch_done, finished, run, started, step_done
 
 # A training of 20 steps as a program of its own, so that it can be given a terminal or a pipe.
 PROGRAM = """
@@ -41,12 +41,22 @@ HERE = Path(__file__).parent
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def in_terminal(columns: int = 120, reason: str = "done", term: str = "xterm-256color") -> str:
+# A preparation that fails half-way, as the command line reports it.
+FAILS = """
+import sys, time
+from deeper.monitor.console import Console
+Console().progress("decoding")(1, 2)
+time.sleep(0.1)
+print("deeper train: one clear line", file=sys.stderr)
+"""
+
+
+def in_terminal(columns: int = 120, reason: str = "done", term: str = "xterm-256color", program: str = PROGRAM) -> str:
     """What a terminal of that width receives."""
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": term, "COLUMNS": str(columns), "LINES": "30"}
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(HERE), reason], stdout=slave, stderr=slave, stdin=slave, env=environment
+        [sys.executable, "-c", program, str(HERE), reason], stdout=slave, stderr=slave, stdin=slave, env=environment
     )
     os.close(slave)
     received = b""
@@ -77,6 +87,12 @@ def test_terminal_shows_a_live_line_and_lasting_ones() -> None:
     assert "note: a choice was made\\x1b[31m" in text, "control characters of a message must not reach the terminal"
     assert "finished at step 20 after 0:20; best weights at step 10" in text
     # The cursor that was hidden is shown again, and after the last hiding.
+    assert received.rfind("\x1b[?25h") > received.rfind("\x1b[?25l") >= 0
+
+
+def test_an_error_in_a_preparation_leaves_the_terminal_as_it_was() -> None:
+    received = in_terminal(program=FAILS)
+    assert "deeper train: one clear line\r\n" in ESCAPE.sub("", received)
     assert received.rfind("\x1b[?25h") > received.rfind("\x1b[?25l") >= 0
 
 
@@ -153,7 +169,7 @@ def test_quiet_is_silent() -> None:
 def test_a_terminal_that_went_away_does_not_stop_the_training() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
-    stream = open(write_end, "w", buffering=1)  # noqa: SIM115
+    stream = open(write_end, "w", buffering=1)
     console = Console(stream=stream, seconds_between_lines=0)
     for event in [*run(0, 20), finished(20, "done")]:
         console.handle(event)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_events import epoch_done, finished, run, step_done
 
 from deeper.errors import StorageError
 from deeper.monitor.metrics_file import WALL_CLOCK_FIELDS, MetricsFile, read
 from deeper.training.events import Event, Notice
+from tests.monitor.sample_events import epoch_done, finished, run, step_done
 
 
 def write(path: Path, events: list[Event], first_step: int = 0) -> None:

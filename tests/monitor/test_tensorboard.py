@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sample_training import SmallNet, squares, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -23,6 +22,7 @@ from deeper.models.custom import Wrapped
 from deeper.monitor import tensorboard as module
 from deeper.monitor import validated
 from deeper.monitor.tensorboard import TensorBoard
+from tests.monitor.sample_training import SmallNet, squares, train
 
 CLASSES = ("dark", "grey\tish", "bright")
 
