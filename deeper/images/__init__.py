@@ -1,7 +1,8 @@
-"""Bytes ↔ pixels, the one resize, `Preprocess`, the perceptual hash. numpy and Pillow only."""
+"""Bytes ↔ pixels, the one resize, `Preprocess`, the perceptual hash. numpy, Pillow and simplejpeg; no torch."""
 
 from deeper.images.arrays import as_picture as as_picture
 from deeper.images.arrays import encode_png as encode_png
+from deeper.images.decode import MAX_PIXELS as MAX_PIXELS
 from deeper.images.decode import Probe as Probe
 from deeper.images.decode import decode as decode
 from deeper.images.decode import is_kept as is_kept

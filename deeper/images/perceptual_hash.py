@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from numpy.typing import ArrayLike, NDArray
 
-from deeper.images.decode import to_channels
+from deeper.images.preprocess import Preprocess
 
 _SIDE = 32
 _KEPT = 8
+_FIT = Preprocess(height=_SIDE, width=_SIDE, channels=1, mode="squash")
 _positions = np.arange(_SIDE)
 # The first rows of the DCT-II matrix; scaling does not change which coefficients lie above their median.
 _COSINES = np.cos(np.pi * (2 * _positions[None, :] + 1) * np.arange(_KEPT)[:, None] / (2 * _SIDE))
+_ONES = np.array([value.bit_count() for value in range(256)], np.uint8)
 
 
 def perceptual_hash(picture: NDArray[np.uint8]) -> int:
-    """Hash of a uint8 H × W × C picture: 64 bits, most significant first, row by row of the 8 × 8 lowest frequencies."""
-    grey = Image.fromarray(to_channels(picture, 1)[..., 0]).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-    frequencies = (_COSINES @ np.asarray(grey, np.float64) @ _COSINES.T).ravel()
+    """Hash of a uint8 H × W × C picture: 64 bits, the highest first, row by row over the 8 × 8 lowest frequencies.
+
+    The same content in another size, brightness or file format differs in few bits, two unrelated photographs in
+    about 32. A picture of one colour has no frequencies: all such share one hash.
+    """
+    grey = _FIT.fit(picture)[..., 0].astype(np.float64)
+    # Rounded, so that the last bit of a sum, which differs between processors, decides nothing.
+    frequencies = np.round(_COSINES @ grey @ _COSINES.T, 3).ravel()
     # The constant term is the brightness, which the hash ignores when it finds the median.
     bits = frequencies > np.median(frequencies[1:])
+    bits[0] = False
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def hamming(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Number of differing bits; broadcasts like any numpy operation."""
-    return np.bitwise_count(np.bitwise_xor(first, second)).astype(np.int64)
+def hamming(first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]:
+    """Number of differing bits between hashes (integers or uint64 arrays); broadcasts like any numpy operation."""
+    different = np.asarray(np.asarray(first, np.uint64) ^ np.asarray(second, np.uint64))
+    by_byte = np.ascontiguousarray(different)[..., None].view(np.uint8)
+    return np.asarray(_ONES[by_byte].sum(axis=-1, dtype=np.int64)).reshape(different.shape)

@@ -1,0 +1,126 @@
+"""JPEG files by libjpeg-turbo: quick, scaled while decoding, and strict.
+
+Pillow shows what is missing of a damaged scan as grey and says nothing; here libjpeg's own warnings decide.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from deeper.errors import SourceError
+
+MAGIC = b"\xff\xd8\xff"
+# Each scan of a progressive file passes over the whole picture, and an empty scan takes ten bytes: the product is
+# limited, or a small file could keep a processor busy for hours. An ordinary progressive file has about ten scans.
+_MAX_SCANNED = 4 << 30
+# Warnings about files whose pixels are all there. A few stray bytes before the end marker are common in cameras' files.
+_HARMLESS = re.compile(
+    r"Invalid SOS parameters|Unknown Adobe color transform|unknown JFIF revision"
+    r"|: [1-8] extraneous bytes before marker 0xd9"
+)
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+class Header(NamedTuple):
+    """`colorspace` as libjpeg-turbo names it: Gray, YCbCr, RGB, CMYK, YCCK. `exif` is empty where there is none."""
+
+    height: int
+    width: int
+    colorspace: str
+    exif: bytes
+
+
+def read_header(data: bytes) -> Header:
+    """What the segments before the pixels say; the size is that before any turn. Raises: SourceError."""
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    except (ValueError, RuntimeError) as error:
+        raise SourceError(_reason(str(error))) from None
+    return Header(height, width, colorspace, _exif(data))
+
+
+def decode(data: bytes, header: Header, reduction: int = 1) -> NDArray[np.uint8]:
+    """The pixels, not turned. `reduction`: 1, 2, 4 or 8. Shape: ⌈H/reduction⌉ × ⌈W/reduction⌉ × C.
+
+    Raises: SourceError, for files that end early or whose scan is damaged.
+    """
+    if header.height * header.width * data.count(b"\xff\xda") > _MAX_SCANNED:
+        raise SourceError("a JPEG with far too many scans for its size; save it again")
+    ink = header.colorspace in ("CMYK", "YCCK")
+    wanted = "GRAY" if header.colorspace == "Gray" else "CMYK" if ink else "RGB"
+    try:
+        pixels = _turbo(data, header, wanted, reduction, strict=True)
+    except (ValueError, RuntimeError) as error:
+        if not _HARMLESS.search(str(error)):
+            raise SourceError(_reason(str(error))) from None
+        try:
+            pixels = _turbo(data, header, wanted, reduction, strict=False)
+        except (ValueError, RuntimeError) as second:
+            raise SourceError(_reason(str(second))) from None
+    return _without_ink(pixels) if ink else pixels
+
+
+def reduction_for(header_size: tuple[int, int], at_least: tuple[int, int] | None) -> int:
+    """The largest of 8, 4, 2 that leaves both sides at least so long, else 1."""
+    if at_least is not None:
+        for factor in (8, 4, 2):
+            if all(-(-size // factor) >= wanted for size, wanted in zip(header_size, at_least, strict=True)):
+                return factor
+    return 1
+
+
+def _turbo(data: bytes, header: Header, colorspace: str, reduction: int, *, strict: bool) -> NDArray[np.uint8]:
+    if reduction == 1:
+        pixels = simplejpeg.decode_jpeg(data, colorspace=colorspace, strict=strict)
+    else:
+        pixels = simplejpeg.decode_jpeg(
+            data,
+            colorspace=colorspace,
+            min_height=-(-header.height // reduction),
+            min_width=-(-header.width // reduction),
+            min_factor=reduction,
+            strict=strict,
+        )
+    return np.asarray(pixels, np.uint8)
+
+
+def _without_ink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    # As Pillow and the browsers do, every CMYK file is taken to be inverted, the way Adobe writes them.
+    result = np.empty((*pixels.shape[:2], 3), np.uint8)
+    rows = max(1, (4 << 20) // pixels.shape[1])
+    for first in range(0, len(pixels), rows):
+        band = np.ascontiguousarray(255 - pixels[first : first + rows])
+        result[first : first + rows] = np.asarray(Image.fromarray(band, "CMYK").convert("RGB"))
+    return result
+
+
+def _exif(data: bytes) -> bytes:
+    """The body of the Exif segment. Only the segments before the first scan are looked at, each once."""
+    position, end = 2, len(data)
+    while position + 4 <= end and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF or marker in _STANDALONE:
+            position += 1 if marker == 0xFF else 2
+            continue
+        if marker in (0xDA, 0xD9):
+            break
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
+            return data[position + 4 : position + 2 + length]
+        position += 2 + max(2, length)
+    return b""
+
+
+def _reason(message: str) -> str:
+    text = message.lower()
+    if "premature end" in text or "end of" in text:
+        return "truncated JPEG"
+    if "precision" in text:
+        return "a JPEG of 12 or 16 bits; save it as 8-bit JPEG or as PNG"
+    return "damaged JPEG"
