@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +32,9 @@ __all__ = [
     "set_noise",
 ]
 
-Initialisation = Literal["pytorch", "truncated_normal", "variance_scaling"]
+Initialisation = Literal["pytorch", "truncated_normal", "variance_scaling", "glorot_uniform"]
 Padding = Literal["same", "valid"]
-INITIALISATIONS = ("pytorch", "truncated_normal", "variance_scaling")
+INITIALISATIONS = get_args(Initialisation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,31 +51,40 @@ class Style:
     epsilon: float = 0.001
     momentum: float = 0.1
     """PyTorch's: a running statistic moves this share towards each batch's. TensorFlow's decay 0.9997 is 0.0003."""
-    tensorflow_padding: bool = False
-    """At stride 2, TensorFlow's SAME pads one row more at the bottom and right than at the top and left."""
+    tensorflow_padding: bool = True
+    """At stride 2, TensorFlow's SAME pads an odd row at the bottom and right. Otherwise convolutions pad alike on all
+    sides and max-pools let the last window reach over the edge (torchvision's `ceil_mode`); both halve, rounding up."""
     average_padding: bool = False
     """Whether average pools count the zeros of the padding: torchvision does, TensorFlow, Keras and timm do not."""
-    initialisation: Initialisation = "truncated_normal"
+    initialisation: Initialisation = "variance_scaling"
+    deviation: float = 0.1
+    """Of `truncated_normal`, for convolutions."""
 
     def __post_init__(self) -> None:
         if self.initialisation not in INITIALISATIONS:
             raise UsageError(
                 f"no initialisation {self.initialisation!r}{nearest(self.initialisation, INITIALISATIONS)}"
             )
+        if not 0 < self.momentum <= 1:
+            raise UsageError(f"batch-norm momentum must be above 0 and at most 1, got {self.momentum}")
 
 
-def initialise(layer: nn.Conv2d | nn.Linear, how: Initialisation) -> None:
+def initialise(layer: nn.Conv2d | nn.Linear, how: Initialisation, deviation: float = 0.1) -> None:
     """Fill the weights of `layer`, and its bias with zeros; `pytorch` leaves PyTorch's uniform draws as they are.
 
-    `truncated_normal`: deviation 0.1, cut at two deviations (`research/inception/inception/slim/ops.py`).
-    `variance_scaling`: normal with variance 2 / fan-in after the cut (`tf_slim/layers/initializers.py`, factor 2;
-    its 1.3 makes up for what the cut takes from the variance).
+    `truncated_normal`: of `deviation`, cut at two deviations (`research/inception/inception/slim/ops.py`: 0.1 for
+    convolutions, 0.01 for fully connected layers). `variance_scaling`: normal with variance 2 / fan-in after the cut
+    (`tf_slim/layers/initializers.py`, factor 2; its 1.3 makes up for what the cut takes from the variance).
+    `glorot_uniform`: Keras' default.
     """
     if how == "pytorch":
         return
-    fan_in = layer.weight[0].numel()
-    deviation = 0.1 if how == "truncated_normal" else math.sqrt(1.3 * 2 / fan_in)
-    nn.init.trunc_normal_(layer.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+    if how == "glorot_uniform":
+        nn.init.xavier_uniform_(layer.weight)
+    else:
+        if how == "variance_scaling":
+            deviation = math.sqrt(1.3 * 2 / layer.weight[0].numel())
+        nn.init.trunc_normal_(layer.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
@@ -115,7 +124,8 @@ class Convolution(nn.Module):
     """Convolution, then batch norm (or a bias), then ReLU.
 
     `padding`: `same` keeps the size at stride 1 (at stride 2 it halves, rounding up), `valid` pads nothing.
-    `activation=False` leaves the ReLU out. Shape: N × inputs × H × W → N × outputs × H' × W'.
+    `activation=False` leaves the ReLU out; `batch_norm` and `deviation`, where given, replace the style's.
+    Shape: N × inputs × H × W → N × outputs × H' × W'.
     """
 
     def __init__(
@@ -129,6 +139,7 @@ class Convolution(nn.Module):
         padding: Padding = "same",
         activation: bool = True,
         batch_norm: bool | None = None,
+        deviation: float | None = None,
     ) -> None:
         super().__init__()
         self.kernel, self.stride = pair(kernel), pair(stride)
@@ -143,7 +154,7 @@ class Convolution(nn.Module):
             padding=(0, 0) if padding == "valid" or self.pads_as_tensorflow else around,
             bias=not with_norm,
         )
-        initialise(self.convolution, style.initialisation)
+        initialise(self.convolution, style.initialisation, deviation or style.deviation)
         self.norm = BatchNorm(outputs, style) if with_norm else None
         self.activation = nn.ReLU(inplace=with_norm) if activation else None
 
@@ -157,7 +168,11 @@ class Convolution(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """The largest value of each window. Padding as for `Convolution`; what is padded never wins."""
+    """The largest value of each window; what is padded never wins.
+
+    `same` at stride 1 keeps the size; at stride 2 it halves, rounding up: with TensorFlow's padding, or without
+    padding and a last window that reaches over the edge. The two agree for even sizes and an odd kernel.
+    """
 
     def __init__(
         self, kernel: int, stride: int, *, padding: Padding = "valid", tensorflow_padding: bool = False
@@ -165,12 +180,13 @@ class MaxPool(nn.Module):
         super().__init__()
         self.kernel, self.stride = kernel, stride
         self.pads_as_tensorflow = padding == "same" and tensorflow_padding and stride > 1
-        self.around = kernel // 2 if padding == "same" and not self.pads_as_tensorflow else 0
+        self.reaches_over = padding == "same" and not tensorflow_padding and stride > 1
+        self.around = kernel // 2 if padding == "same" and stride == 1 else 0
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pads_as_tensorflow:
             x = pad_as_tensorflow(x, pair(self.kernel), pair(self.stride), value=float("-inf"))
-        return F.max_pool2d(x, self.kernel, self.stride, self.around)
+        return F.max_pool2d(x, self.kernel, self.stride, self.around, ceil_mode=self.reaches_over)
 
     def extra_repr(self) -> str:
         return f"{self.kernel}×{self.kernel}, stride {self.stride}"
@@ -202,9 +218,11 @@ class AveragePool(nn.Module):
 class Linear(nn.Linear):
     """A fully connected layer with a stated initialisation. Shape: N × inputs → N × outputs."""
 
-    def __init__(self, inputs: int, outputs: int, initialisation: Initialisation = "pytorch") -> None:
+    def __init__(
+        self, inputs: int, outputs: int, initialisation: Initialisation = "pytorch", deviation: float = 0.01
+    ) -> None:
         super().__init__(inputs, outputs)
-        initialise(self, initialisation)
+        initialise(self, initialisation, deviation)
 
 
 def check_size(model: str, height: int, width: int, smallest: int) -> None:

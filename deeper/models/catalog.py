@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from deeper.errors import UsageError, nearest, printable
+from deeper.models import inception_resnet_v2, inception_v1, inception_v2, inception_v3, inception_v4
 from deeper.models.architecture import Architecture
 from deeper.models.custom import load_custom
 from deeper.models.nielsen import NielsenNet
@@ -43,6 +44,41 @@ MODELS: dict[str, Entry] = {
         smallest=12,
         source="Nielsen, Neural Networks and Deep Learning, chapter 6; Chu, We Need to Go Deeper (2017)",
     ),
+    "inception_v1": Entry(
+        build=inception_v1.InceptionV1,
+        native=224,
+        smallest=inception_v1.SMALLEST,
+        source="Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842",
+        presets=inception_v1.PRESETS,
+    ),
+    "inception_v2": Entry(
+        build=inception_v2.InceptionV2,
+        native=224,
+        smallest=inception_v2.SMALLEST,
+        source="Ioffe and Szegedy, Batch Normalization, arXiv 1502.03167",
+        presets=inception_v2.PRESETS,
+    ),
+    "inception_v3": Entry(
+        build=inception_v3.InceptionV3,
+        native=299,
+        smallest=inception_v3.SMALLEST,
+        source="Szegedy et al., Rethinking the Inception Architecture, arXiv 1512.00567",
+        presets=inception_v3.PRESETS,
+    ),
+    "inception_v4": Entry(
+        build=inception_v4.InceptionV4,
+        native=299,
+        smallest=inception_v4.SMALLEST,
+        source="Szegedy et al., Inception-v4 and Inception-ResNet, arXiv 1602.07261",
+        presets=inception_v4.PRESETS,
+    ),
+    "inception_resnet_v2": Entry(
+        build=inception_resnet_v2.InceptionResNetV2,
+        native=299,
+        smallest=inception_resnet_v2.SMALLEST,
+        source="Szegedy et al., Inception-v4 and Inception-ResNet, arXiv 1602.07261",
+        presets=inception_resnet_v2.PRESETS,
+    ),
 }
 
 
@@ -65,12 +101,35 @@ def create(architecture: Architecture) -> nn.Module:
     if name not in MODELS:
         raise UsageError(f"no model {printable(name)!r} (your own: package.module:Class){nearest(name, MODELS)}")
     entry = MODELS[name]
+    arguments = expand(name, architecture.arguments)
     known = entry.arguments()
-    for argument in architecture.arguments:
+    for argument, value in arguments.items():
         if argument not in known:
-            raise UsageError(f"{name} has no argument {printable(argument)!r}{nearest(argument, known)}")
-    model: nn.Module = entry.build(**sizes, **architecture.arguments)
+            raise UsageError(f"{name} has no argument {printable(argument)!r}{nearest(argument, [*known, 'preset'])}")
+        default = known[argument]
+        fits = isinstance(value, type(default)) or (isinstance(default, float) and isinstance(value, int))
+        if not fits or (isinstance(value, bool) and not isinstance(default, bool)):
+            raise UsageError(
+                f"{name}: {argument} must be a {type(default).__name__} such as {default!r}, "
+                f"got {printable(repr(value))}"
+            )
+    model: nn.Module = entry.build(**sizes, **arguments)
     return model
+
+
+def expand(model: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`arguments` with a `preset` replaced by what it stands for; arguments given beside it win.
+
+    Raises: UsageError, for a preset that the model has not.
+    """
+    rest = {name: value for name, value in arguments.items() if name != "preset"}
+    if "preset" not in arguments or model not in MODELS:
+        return dict(arguments)
+    presets = MODELS[model].presets
+    given = str(arguments["preset"])
+    if given not in presets:
+        raise UsageError(f"{model} has no preset {printable(given)!r}{nearest(given, presets)}")
+    return {**presets[given], **rest}
 
 
 def native_size(model: str) -> tuple[int | None, str]:
