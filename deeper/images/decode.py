@@ -82,11 +82,11 @@ def probe(data: bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Probe
             turned = containers.orientation(header.exif) >= 5
             height, width = (header.width, header.height) if turned else (header.height, header.width)
             return Probe("JPEG", height, width, 1 if header.colorspace == "Gray" else 3)
-        exif = png.check(data) if data.startswith(png.MAGIC) else None
+        checked = _checked_png(data, limit)
         with containers.open_picture(data) as picture:
             width, height = picture.size
             _refuse_huge(height, width, limit)
-            if containers.orientation(exif or containers.exif_of(picture)) >= 5:
+            if _orientation(checked, picture) >= 5:
                 height, width = width, height
             return Probe(picture.format or "", height, width, channels_of(picture))
     except SourceError as error:
@@ -125,12 +125,29 @@ def _decode(data: bytes, at_least: tuple[int, int] | None, limit: int) -> NDArra
             at_least = at_least[::-1]
         reduction = jpeg.reduction_for((header.height, header.width), at_least)
         return turn(jpeg.decode(data, header, reduction), orientation)
-    exif = png.check(data) if data.startswith(png.MAGIC) else None
+    checked = _checked_png(data, limit)
     with containers.open_picture(data) as picture:
         width, height = picture.size
         _refuse_huge(height, width, limit)
         containers.load(picture)
-        return turn(to_pixels(picture), containers.orientation(exif or containers.exif_of(picture)))
+        if checked is not None:
+            # Inflating twice is dear; data that ended early leaves black behind, at the end of a file stored row by row.
+            last = picture.crop((0, height - 1, width, height)).tobytes()
+            if (checked.interlaced or not any(last)) and not png.is_complete(data, checked):
+                raise SourceError("truncated PNG")
+        return turn(to_pixels(picture), _orientation(checked, picture))
+
+
+def _checked_png(data: bytes, limit: int) -> png.Checked | None:
+    if not data.startswith(png.MAGIC):
+        return None
+    checked = png.check(data)
+    _refuse_huge(checked.height, checked.width, limit)
+    return checked
+
+
+def _orientation(checked: png.Checked | None, picture: Image.Image) -> int:
+    return containers.orientation((checked.exif if checked is not None else b"") or containers.exif_of(picture))
 
 
 def _refuse_huge(height: int, width: int, limit: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +22,32 @@ _END = b"\0\0\0\0IEND\xaeB`\x82"
 # Pixel bytes up to which rows are stored unfiltered: as small as filtered ones for such pictures, and much quicker.
 _SMALL = 4096
 _COLOUR_TYPES = {0: 1, 2: 3}
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Adam7 (PNG specification, 8.2): where each pass begins, and its steps: x, y, x step, y step.
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-def check(data: bytes) -> bytes | None:
+class Checked(NamedTuple):
+    """What the chunks say. `exif` is empty where there is none. `body`: where each piece of pixel data lies."""
+
+    height: int
+    width: int
+    bits: int
+    interlaced: bool
+    exif: bytes
+    body: list[slice]
+
+
+def check(data: bytes) -> Checked:
     """Walk the chunks: all complete, and the checksums right of those that decide about pixels.
 
-    Pillow skips the checksums of pixel data. Returns the body of the eXIf chunk, None where there is none.
-    Raises: SourceError.
+    Pillow skips the checksums of pixel data. Raises: SourceError.
     """
+    if not data.startswith(_HEADER) or len(data) < 33:
+        raise SourceError("damaged PNG" if len(data) >= 33 else "truncated PNG")
+    width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
     view = memoryview(data)
-    position, exif = len(MAGIC), None
+    position, exif, body = len(MAGIC), b"", []
     while True:
         if position + 12 > len(data):
             raise SourceError("truncated PNG")
@@ -45,9 +62,34 @@ def check(data: bytes) -> bytes | None:
             raise SourceError("damaged PNG")
         if kind == b"eXIf":
             exif = data[position + 8 : stop]
+        if kind == b"IDAT":
+            body.append(slice(position + 8, stop))
         if kind == b"IEND":
-            return exif
+            return Checked(height, width, depth * _SAMPLES.get(colour, 1), bool(interlace), exif, body)
         position = stop + 4
+
+
+def is_complete(data: bytes, checked: Checked) -> bool:
+    """Whether the pixel data, inflated, is long enough. Where it ends early, Pillow leaves the rest black."""
+    passes = _PASSES if checked.interlaced else ((0, 0, 1, 1),)
+    missing = 0
+    for x, y, across, down in passes:
+        columns, rows = -(-(checked.width - x) // across), -(-(checked.height - y) // down)
+        if columns > 0 and rows > 0:
+            missing += rows * (1 + (columns * checked.bits + 7) // 8)
+    inflate = zlib.decompressobj()
+    try:
+        for piece in checked.body:
+            rest = data[piece]
+            while rest and missing > 0 and not inflate.eof:
+                missing -= len(inflate.decompress(rest, 1 << 20))
+                rest = inflate.unconsumed_tail
+        # What the last pieces left inside.
+        while missing > 0 and not inflate.eof and (inflated := inflate.decompress(b"", 1 << 20)):
+            missing -= len(inflated)
+    except zlib.error:
+        return False
+    return missing <= 0
 
 
 def decode_small(data: bytes) -> NDArray[np.uint8] | None:
