@@ -44,6 +44,11 @@ def run_deeper(tmp_path: Path) -> RunDeeper:
     return run
 
 
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
 @pytest.fixture(scope="session")
 def small_dataset(tmp_path_factory):
     """600 training, 150 validation and 150 test digits of the embedded set, as a dataset."""
@@ -53,7 +58,7 @@ def small_dataset(tmp_path_factory):
     arrays = {}
     for split, count in (("train", 600), ("validation", 150), ("test", 150)):
         items = [item for item in digits.items if item.split == split]
-        items = items[:: len(items) // count][:count]
+        items = items[:count]  # they come class by class in turn
         arrays[split] = (np.stack([item.array for item in items]), [item.label for item in items])
     target = tmp_path_factory.mktemp("datasets") / "small"
     build(open_source(arrays), target, options=BuildOptions(workers=1))

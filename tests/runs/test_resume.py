@@ -50,7 +50,7 @@ def lines(run: Path) -> list[dict]:
 def assert_same_end(run: Path, reference: Path) -> None:
     last = checkpoint.steps(reference / "checkpoints")[-1]
     assert checkpoint.steps(run / "checkpoints")[-1] == last
-    names = ("checkpoints/step-%08d/tensors.safetensors" % last, "bundle/weights.safetensors")
+    names = (f"checkpoints/step-{last:08d}/tensors.safetensors", "bundle/weights.safetensors")
     for name in names:
         assert (run / name).read_bytes() == (reference / name).read_bytes(), name
     assert lines(run) == lines(reference)
