@@ -121,7 +121,8 @@ def _is_heic(data: bytes) -> bool:
     if data[4:8] != b"ftyp":
         return False
     box = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
-    return not _HEIC_BRANDS.isdisjoint(box[i : i + 4] for i in range(0, len(box), 4) if i != 4)
+    brands = {box[i : i + 4] for i in range(0, len(box), 4) if i != 4}
+    return b"avif" not in brands and not _HEIC_BRANDS.isdisjoint(brands)
 
 
 def _open_heic(data: bytes) -> Image.Image:

@@ -39,10 +39,7 @@ class Checked(NamedTuple):
 
 
 def check(data: bytes) -> Checked:
-    """Walk the chunks: all complete, and the checksums right of those that decide about pixels.
-
-    Pillow skips the checksums of pixel data. Raises: SourceError.
-    """
+    """Walk the chunks: all complete, every checksum right. Pillow skips those of pixel data. Raises: SourceError."""
     if not data.startswith(_HEADER) or len(data) < 33:
         raise SourceError("damaged PNG" if len(data) >= 33 else "truncated PNG")
     width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
@@ -56,9 +53,7 @@ def check(data: bytes) -> Checked:
         stop = position + 8 + length
         if stop + 4 > len(data):
             raise SourceError("truncated PNG")
-        # Lower case: an extra chunk, whose damage costs no pixel. tRNS is one that does decide about them.
-        decisive = not kind[0] & 0x20 or kind == b"tRNS"
-        if decisive and zlib.crc32(view[position + 4 : stop]) != int.from_bytes(data[stop : stop + 4], "big"):
+        if zlib.crc32(view[position + 4 : stop]) != int.from_bytes(data[stop : stop + 4], "big"):
             raise SourceError("damaged PNG")
         if kind == b"eXIf":
             exif = data[position + 8 : stop]
