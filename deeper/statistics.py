@@ -24,21 +24,41 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided McNemar p-value from the pictures that only one of two got right (McNemar 1947): a binomial test
     of their split against one half."""
     total = only_first + only_second
+    # Whole numbers: exact for any count. Each binomial coefficient follows from the one before.
+    tail = term = 1
+    for number in range(min(only_first, only_second)):
+        term = term * (total - number) // (number + 1)
+        tail += term
+    return min(1.0, float(2 * tail / 2**total))
+
+
+def paired_interval(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
+    """95 % interval of the difference of two accuracies on the same pictures (first − second), by Newcombe (1998,
+    Statistics in Medicine 17:2635, method 10): Wilson's intervals of the two, joined with the correlation that the
+    pairing gives them. The four counts are of pictures. (−1, 1) when there are none.
+
+    It holds its level where both accuracies are near 1, which the textbook interval does not.
+    """
+    total = both + only_first + only_second + neither
     if total == 0:
-        return 1.0
-    fewer = min(only_first, only_second)
-    # Whole numbers: exact for any count.
-    tail = sum(math.comb(total, number) for number in range(fewer + 1))
-    return float(min(1.0, 2 * tail / 2**total))
+        return -1.0, 1.0
+    first, second = (both + only_first) / total, (both + only_second) / total
+    first_low, first_high = wilson_interval(both + only_first, total)
+    second_low, second_high = wilson_interval(both + only_second, total)
+    margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    crossed = float(both * neither - only_first * only_second)
+    if crossed > 0:
+        # Newcombe's correction for continuity.
+        crossed = max(0.0, crossed - total / 2)
+    correlation = crossed / math.sqrt(margins) if margins else 0.0
+    difference = first - second
 
+    def joined(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
 
-def paired_interval(only_first: int, only_second: int, total: int) -> tuple[float, float]:
-    """95 % interval of the difference of two accuracies on the same pictures (first − second), by Agresti and Min
-    (2005): Wald's with half an observation added to each of the four cells."""
-    first, second, count = only_first + 0.5, only_second + 0.5, total + 2
-    difference = (first - second) / count
-    spread = _Z * math.sqrt(max(0.0, (first + second) - (first - second) ** 2 / count)) / count
-    return max(-1.0, difference - spread), min(1.0, difference + spread)
+    low = difference - joined(first - first_low, second_high - second)
+    high = difference + joined(first_high - first, second - second_low)
+    return max(-1.0, low), min(1.0, high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -12,7 +12,7 @@ import tyro
 from deeper.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from deeper.runs import Comparison
+    from deeper.evaluation import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def main(arguments: Arguments) -> None:
 
     comparison = compare_runs(list(arguments.runs), split=arguments.split, source=arguments.source)
     if arguments.figure:
-        from deeper.runs.comparison_figure import draw
+        from deeper.evaluation.comparison_figure import draw
 
         draw(comparison, arguments.figure)
     if arguments.latex:
@@ -96,7 +96,9 @@ def _print(comparison: Comparison) -> None:
         errors = f"{one.total - one.correct:,}"
         interval = f"{low:.2%} to {high:.2%}"
         balanced = f"{one.balanced_accuracy:.2%}"
-        table.add_row(escape(printable(name, 60)), f"{one.accuracy:.2%}", interval, errors, balanced, f"{one.macro_f1:.4f}")
+        table.add_row(
+            escape(printable(name, 60)), f"{one.accuracy:.2%}", interval, errors, balanced, f"{one.macro_f1:.4f}"
+        )
     console.print(table)
     for pair in comparison.pairs:
         low, high = pair.interval

@@ -54,7 +54,9 @@ def main(arguments: Arguments) -> None:
         model=arguments.model,
     )
     if arguments.json:
-        print(json.dumps({"run": str(arguments.run), "split": arguments.split, **evaluation.to_plain()}, allow_nan=False))
+        print(
+            json.dumps({"run": str(arguments.run), "split": arguments.split, **evaluation.to_plain()}, allow_nan=False)
+        )
         return
     _print(evaluation, arguments)
 
@@ -74,12 +76,16 @@ def _print(evaluation: Evaluation, arguments: Arguments) -> None:
         f"balanced accuracy {evaluation.balanced_accuracy:.2%} · macro F1 {evaluation.macro_f1:.4f} · "
         f"top-{min(5, len(evaluation.classes))} {evaluation.top(5):.2%} · calibration error {evaluation.calibration_error:.4f}"
     )
-    table = Table("class", "pictures", "right", "recall", "precision", "F1", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        "class", "pictures", "right", "recall", "precision", "F1", box=None, pad_edge=False, header_style="bold"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     shown = sorted(evaluation.per_class, key=lambda one: (one.recall is None, one.recall or 0, one.name))[:30]
     for result in shown:
-        numbers = (f"{value:.2%}" if value is not None else "–" for value in (result.recall, result.precision, result.f1))
+        numbers = (
+            f"{value:.2%}" if value is not None else "–" for value in (result.recall, result.precision, result.f1)
+        )
         table.add_row(escape(printable(result.name, 40)), f"{result.support:,}", f"{result.correct:,}", *numbers)
     console.print(table)
     if len(evaluation.per_class) > len(shown):

@@ -52,7 +52,9 @@ def find(paths: tuple[str, ...]) -> Iterator[str]:
         elif os.path.isdir(path):
             for folder, folders, names in os.walk(path):
                 folders.sort()
-                yield from (os.path.join(folder, name) for name in sorted(names) if Path(name).suffix.lower() in PICTURES)
+                yield from (
+                    os.path.join(folder, name) for name in sorted(names) if Path(name).suffix.lower() in PICTURES
+                )
         elif not os.path.lexists(path) and glob.has_magic(path):
             yield from sorted(glob.glob(path, recursive=True))
         else:
@@ -97,9 +99,7 @@ def main(arguments: Arguments) -> None:
     _finish(arguments, names, predictions, failed)
 
 
-def _finish(
-    arguments: Arguments, names: list[str], predictions: list[dict[str, Any]], failed: list[Failed]
-) -> None:
+def _finish(arguments: Arguments, names: list[str], predictions: list[dict[str, Any]], failed: list[Failed]) -> None:
     if not names:
         raise SourceError(f"no picture found in {', '.join(map(printable, arguments.paths))}")
     if arguments.json:
@@ -108,4 +108,6 @@ def _finish(
     for one in failed:
         print(f"{one.source}: {one.reason}", file=sys.stderr)
     if not predictions:
-        raise SourceError(f"none of the {len(names):,} files could be classified; the first: {failed[0].source}: {failed[0].reason}")
+        raise SourceError(
+            f"none of the {len(names):,} files could be classified; the first: {failed[0].source}: {failed[0].reason}"
+        )

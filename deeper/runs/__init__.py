@@ -6,8 +6,6 @@ from deeper.runs.folder import Fold as Fold
 from deeper.runs.folder import Loaded as Loaded
 from deeper.runs.folder import Run as Run
 from deeper.runs.interrupts import Interrupts as Interrupts
-from deeper.runs.judging import Comparison as Comparison
-from deeper.runs.judging import compare as compare
 from deeper.runs.judging import compare_runs as compare_runs
 from deeper.runs.judging import evaluate_run as evaluate_run
 from deeper.runs.repeated import Summary as Summary

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from numpy.typing import NDArray
 from deeper import bundle
 from deeper.batches import in_order, open_pictures
 from deeper.errors import RunError, UsageError, nearest, printable
-from deeper.evaluation import Evaluation, align, evaluate
+from deeper.evaluation import Comparison, Evaluation, compare, evaluate
 from deeper.images import Preprocess
 from deeper.inference import predictor
 from deeper.records import Dataset
 from deeper.runs.dataset import dataset_for
 from deeper.runs.folder import Run, is_run
-from deeper.statistics import holm, mcnemar, paired_interval
 from deeper.training.precision import choose_device
 
 # Pictures decoded and judged at once.
@@ -90,64 +88,30 @@ def label_map(classes: Sequence[str], dataset: Dataset) -> NDArray[np.int64]:
     return np.array([classes.index(name) for name in dataset.classes], dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two runs on the same pictures. `difference`: accuracy of the first minus the second, with its 95 % interval.
-    `p_value`: exact McNemar, adjusted by Holm over all pairs."""
+def compare_runs(
+    runs: Sequence[str | Path],
+    *,
+    split: str = "test",
+    source: str | Path | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    model: str | None = None,
+) -> Comparison:
+    """Judge runs on one split and compare them; each goes by its folder's name, or by its path where names repeat.
 
-    first: str
-    second: str
-    only_first: int
-    only_second: int
-    difference: float
-    interval: tuple[float, float]
-    p_value: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Several evaluations of the same pictures."""
-
-    evaluations: Mapping[str, Evaluation]
-    pairs: tuple[Pair, ...]
-
-    def to_plain(self) -> dict[str, Any]:
-        """What `deeper compare --json` prints; keys are described in docs/json.md."""
-        return {
-            "runs": [{"run": name, **one.summary()} for name, one in self.evaluations.items()],
-            "pairs": [
-                {
-                    "first": pair.first,
-                    "second": pair.second,
-                    "only_first_right": pair.only_first,
-                    "only_second_right": pair.only_second,
-                    "difference": pair.difference,
-                    "interval": list(pair.interval),
-                    "p_value": pair.p_value,
-                }
-                for pair in self.pairs
-            ],
-        }
-
-
-def compare(evaluations: Mapping[str, Evaluation]) -> Comparison:
-    """Compare evaluations of the same pictures, pair by pair. Raises: UsageError, when the pictures differ."""
-    if len(evaluations) < 2:
-        raise UsageError("wanted at least two runs to compare")
-    right = align(evaluations)
-    raw = []
-    for first, second in combinations(evaluations, 2):
-        only_first = int(np.sum(right[first] & ~right[second]))
-        only_second = int(np.sum(right[second] & ~right[first]))
-        total = len(right[first])
-        interval = paired_interval(only_first, only_second, total)
-        raw.append((first, second, only_first, only_second, (only_first - only_second) / total, interval))
-    adjusted = holm([mcnemar(row[2], row[3]) for row in raw])
-    return Comparison(dict(evaluations), tuple(Pair(*row, p_value) for row, p_value in zip(raw, adjusted, strict=True)))
-
-
-def compare_runs(runs: list[str | Path], *, split: str = "test", source: str | Path | None = None) -> Comparison:
-    """Judge runs on one split and compare them. Raises: as `evaluate_run` and `compare`."""
-    names = [Path(run).resolve().name for run in runs]
+    Raises: as `evaluate_run` and `compare`; UsageError, for fewer than two runs or the same run twice.
+    """
+    if len(runs) < 2:
+        raise UsageError("name at least two runs to compare")
+    places = [Path(run).resolve() for run in runs]
+    for place in places:
+        if places.count(place) > 1:
+            raise UsageError(f"{printable(place.name)} was named twice; compare different runs")
+    names = [place.name for place in places]
     shown = [str(run) if names.count(name) > 1 else name for run, name in zip(runs, names, strict=True)]
-    return compare({name: evaluate_run(run, source, split=split) for name, run in zip(shown, runs, strict=True)})
+    return compare(
+        {
+            name: evaluate_run(run, source, split=split, device=device, precision=precision, model=model)
+            for name, run in zip(shown, runs, strict=True)
+        }
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from deeper import files
 from deeper.errors import printable
-from deeper.runs.judging import Comparison
+from deeper.evaluation.comparison import Comparison
 
 _DARK, _BLUE, _ORANGE, _GREY = "#222222", "#2f6db5", "#d9822b", "#9aa0a6"
 
@@ -33,7 +33,12 @@ def draw(comparison: Comparison, path: Path) -> None:
             above.plot([low * 100, high * 100], [row, row], color=_BLUE, linewidth=2, solid_capstyle="round")
             above.plot(one.accuracy * 100, row, "o", color=_BLUE, markersize=6)
             above.annotate(
-                f"{one.accuracy:.2%}", (one.accuracy * 100, row), (0, 6), textcoords="offset points", ha="center", color=_DARK
+                f"{one.accuracy:.2%}",
+                (one.accuracy * 100, row),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                color=_DARK,
             )
         above.set_yticks(range(len(names)), [printable(name, 40) for name in reversed(names)])
         above.set_ylim(-0.6, len(names) - 0.2)
@@ -57,6 +62,8 @@ def draw(comparison: Comparison, path: Path) -> None:
             axes.set_axisbelow(True)
         try:
             with files.writing(path) as file:
-                figure.savefig(file, format=path.suffix[1:], dpi=200, metadata={"Date": None} if path.suffix == ".svg" else None)
+                figure.savefig(
+                    file, format=path.suffix[1:], dpi=200, metadata={"Date": None} if path.suffix == ".svg" else None
+                )
         finally:
             plt.close(figure)

@@ -1,0 +1,66 @@
+"""Whether probabilities mean what they say: reliability, calibration error, and two proper scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Equal-width bins of confidence for the calibration error (Guo et al. 2017, arXiv 1706.04599).
+BINS = 15
+
+
+class Bin(NamedTuple):
+    """`pictures`: how many whose confidence (probability of the given class) lies in [low, high), the last bin closed.
+
+    `confidence` and `accuracy` are means over them, None where there are none.
+    """
+
+    low: float
+    high: float
+    pictures: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = BINS) -> tuple[Bin, ...]:
+    """Pictures sorted into equal-width bins of confidence. Shapes: N."""
+    member = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(member, minlength=bins)
+    sure = np.bincount(member, weights=confidence, minlength=bins)
+    correct = np.bincount(member, weights=right, minlength=bins)
+    return tuple(
+        Bin(
+            number / bins,
+            (number + 1) / bins,
+            int(count),
+            float(sure[number] / count) if count else None,
+            float(correct[number] / count) if count else None,
+        )
+        for number, count in enumerate(counts)
+    )
+
+
+def expected_calibration_error(bins: Sequence[Bin]) -> float:
+    """Mean |accuracy − confidence| over the bins, weighted by pictures (Guo et al. 2017, equation 3). 0..1."""
+    total = sum(one.pictures for one in bins)
+    gaps = (
+        one.pictures * abs(one.accuracy - one.confidence)
+        for one in bins
+        if one.accuracy is not None and one.confidence is not None
+    )
+    return sum(gaps) / total
+
+
+def negative_log_likelihood(log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Mean over the pictures, in nats. Shapes: N × K and N."""
+    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+
+
+def brier_score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Squared distance from the true class's unit vector, summed over the classes, mean over the pictures (Brier 1950):
+    0 is perfect, 2 is sure and wrong. Shapes: N × K and N."""
+    of_true = probabilities[np.arange(len(labels)), labels]
+    return float(((probabilities**2).sum(1) - 2 * of_true + 1).mean())
