@@ -31,10 +31,10 @@ from deeper.records.workers import Workers
 from deeper.records.writing import (
     Progress,
     Written,
-    add_moments,
     chunks_of,
     ended_by_sigterm,
     split_infos,
+    sum_moments,
     worker_count,
     write_items,
 )
@@ -211,7 +211,7 @@ def _joined(dataset: Dataset, classes: tuple[str, ...], written: Written) -> Dat
                 counts[label] += count
         if shards or name == "train":
             splits[name] = SplitInfo(count=sum(counts), per_class=tuple(counts), shards=shards)
-    moments = add_moments(info.moments, written.moments(info.channels))
+    moments = sum_moments([info.moments, written.moments(info.channels)])
     heights, widths = list(written.heights), list(written.widths)
     for name in info.splits:
         heights += dataset.split(name).heights.tolist()

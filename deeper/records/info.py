@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +62,10 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """Exact sums over the training pixels (0..255), one per channel, from which mean and deviation follow.
+    """Sums over the training pixels (0..255), one per channel, from which mean and deviation follow.
 
-    Whole numbers: the same for any order of adding up, and exact when the dataset grows.
+    Whole numbers: the same for any order of adding up, and exact when the dataset grows. Of pictures with more than 2¹⁸
+    pixels some rows stand for all.
     """
 
     pixels: int
@@ -198,6 +198,9 @@ def _check(info: DatasetInfo, path: Path, advice: str) -> None:
 
 def versions() -> dict[str, str]:
     """Of the programs whose work is in the bytes."""
+    # Takes longer to import than everything else here, and workers never need it.
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {}
     for package in ("deeper", "numpy", "pillow", "simplejpeg"):
         try:

@@ -25,7 +25,7 @@ from deeper.records.encoding import moments
 from deeper.records.info import FORMAT_VERSION, SPLITS, DatasetInfo, Moments, ShardInfo, Sizes, SplitInfo
 from deeper.records.lock import locked
 from deeper.records.verify import Progress, ShardSurvey, Survey, VerifyReport, counted, survey
-from deeper.records.writing import add_moments
+from deeper.records.writing import sum_moments
 
 DAMAGED = "damaged"
 
@@ -234,7 +234,5 @@ def _training_moments(folder: Path, kept: Sequence[tuple[ShardSurvey, ShardInfo]
                 pixels = images.to_channels(images.decode(picture.read_encoded(data)), channels)
             except SourceError as error:
                 raise DatasetError(f"{printable(written.file)}: {error}") from None
-            sums, squares = moments(pixels)
-            part = Moments(pixels=pixels.shape[0] * pixels.shape[1], sums=sums, squares=squares)
-            total = add_moments(total, part)
+            total = sum_moments([total, moments(pixels)])
     return total

@@ -23,6 +23,15 @@ from deeper.records.encoding import Chunk, Encoded, encode_chunk
 
 # Child's first line of code. `sys.path` comes along: the parent may have been started from anywhere.
 _START = "import sys; sys.path[:] = sys.argv[1:]; from deeper.records.workers import serve; serve()"
+# A worker has a processor to itself and no use for threads of its own; and glibc shall keep the memory of one picture
+# for the next instead of handing it back and asking again, which costs a fifth of the time of small JPEGs.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+}
 _READY = b"deeper worker ready\n"
 
 
@@ -57,6 +66,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, **_ENVIRONMENT},
             process_group=0 if os.name == "posix" else None,
         )
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -184,6 +194,6 @@ def _joined(singles: list[Encoded]) -> Encoded:
     for position, single in enumerate(singles):
         result.kept += [position] * len(single.kept)
         result.rejected += [(position, reason) for _, reason in single.rejected]
-        for name in ("sizes", "heights", "widths", "channels", "sums", "squares"):
+        for name in ("sizes", "heights", "widths", "channels", "moments"):
             getattr(result, name).extend(getattr(single, name))
     return result

@@ -68,16 +68,16 @@ class Written:
                 if own == channels
                 else Moments(pixels=part.pixels, sums=part.sums * channels, squares=part.squares * channels)
             )
-            total = add_moments(total, repeated)
+            total = sum_moments([total, repeated])
         return total
 
 
-def add_moments(one: Moments, other: Moments) -> Moments:
-    """Sums over the pictures of both."""
+def sum_moments(parts: Sequence[Moments]) -> Moments:
+    """Sums over the pictures of all parts, of which there is at least one."""
     return Moments(
-        pixels=one.pixels + other.pixels,
-        sums=tuple(a + b for a, b in zip(one.sums, other.sums, strict=True)),
-        squares=tuple(a + b for a, b in zip(one.squares, other.squares, strict=True)),
+        pixels=sum(part.pixels for part in parts),
+        sums=tuple(map(sum, zip(*(part.sums for part in parts), strict=True))),
+        squares=tuple(map(sum, zip(*(part.squares for part in parts), strict=True))),
     )
 
 
@@ -207,17 +207,13 @@ def _note(written: Written, encoded: Encoded, training: bool) -> None:
     written.channels.update(encoded.channels)
     if not training:
         return
-    # The sums may be of converted pictures, so their length says the channels.
+    # They may be of converted pictures, so their length says the channels.
     for channels in (1, 3):
-        rows = [row for row, sums in enumerate(encoded.sums) if len(sums) == channels]
-        if rows:
-            part = Moments(
-                pixels=sum(encoded.heights[row] * encoded.widths[row] for row in rows),
-                sums=tuple(map(sum, zip(*(encoded.sums[row] for row in rows)))),
-                squares=tuple(map(sum, zip(*(encoded.squares[row] for row in rows)))),
-            )
+        parts = [part for part in encoded.moments if len(part.sums) == channels]
+        if parts:
             known = written.training.get(channels)
-            written.training[channels] = part if known is None else add_moments(known, part)
+            total = sum_moments(parts if known is None else [known, *parts])
+            written.training[channels] = total
 
 
 def split_infos(written: Written, classes: int) -> dict[str, SplitInfo]:

@@ -92,12 +92,21 @@ def test_mean_and_deviation_are_those_of_the_training_pixels(
     assert (info.sizes.smallest, info.sizes.median, info.sizes.largest) == ((9, 5), (9, 10), (9, 16))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (700, 900, 3), (3, 70_000, 1), (70_000, 2, 3)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (512, 512, 3), (3, 70_000, 1), (70_000, 3, 3)])
 def test_sums_are_exact(shape: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(0).integers(250, 256, shape, np.uint8)
-    sums, squares = moments(pixels)
+    found = moments(pixels)
     wide = pixels.reshape(-1, shape[2]).astype(np.int64)
-    assert (sums, squares) == (tuple(wide.sum(axis=0).tolist()), tuple((wide**2).sum(axis=0).tolist()))
+    assert found.pixels == len(wide)
+    assert (found.sums, found.squares) == (tuple(wide.sum(axis=0).tolist()), tuple((wide**2).sum(axis=0).tolist()))
+
+
+def test_sums_of_a_large_picture_are_near() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1600, 1500, 3), np.uint8)
+    found = moments(pixels)
+    assert abs(found.pixels - 1600 * 1500) < 15_000
+    np.testing.assert_allclose(found.mean(), pixels.reshape(-1, 3).mean(axis=0) / 255, rtol=0.005)
+    np.testing.assert_allclose(found.deviation(), pixels.reshape(-1, 3).std(axis=0) / 255, rtol=0.005)
 
 
 def test_mixed_grey_and_colour_have_three_channels_unless_one_is_asked_for(
