@@ -84,7 +84,11 @@ def initialise(layer: nn.Conv2d | nn.Linear, how: Initialisation, deviation: flo
     else:
         if how == "variance_scaling":
             deviation = math.sqrt(1.3 * 2 / layer.weight[0].numel())
-        nn.init.trunc_normal_(layer.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+        # The inverse of the distribution function over what lies within two deviations; `nn.init.trunc_normal_` gives
+        # the same in eight times the time, a second for Inception v3.
+        reach = math.erf(math.sqrt(2))
+        with torch.no_grad():
+            layer.weight.uniform_(-reach, reach).erfinv_().mul_(math.sqrt(2) * deviation)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 

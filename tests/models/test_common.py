@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,36 @@ def architecture(name: str, *, size: int | None = None, channels: int = 3) -> Ar
     return Architecture(model=name, classes=CLASSES, channels=channels, height=side, width=side)
 
 
-def build(name: str, *, size: int | None = None, channels: int = 3, seed: int = 0) -> nn.Module:
+def build(name: str, *, channels: int = 3, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return create(architecture(name, size=size, channels=channels))
+        return create(architecture(name, channels=channels))
 
 
-def pictures(model: str, count: int = 4, *, channels: int = 3, size: int | None = None) -> torch.Tensor:
-    side = size or MODELS[model].smallest
+@pytest.fixture(scope="module", params=MODELS)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each network in turn; of module scope, so that all tests of one network run together."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def prototype(name: str) -> nn.Module:
+    return build(name)
+
+
+@pytest.fixture
+def model(prototype: nn.Module) -> nn.Module:
+    """A network of its own for each test, for three channels and the smallest input."""
+    return copy.deepcopy(prototype)
+
+
+@pytest.fixture
+def images(name: str) -> torch.Tensor:
+    return pictures(name)
+
+
+def pictures(name: str, count: int = 4, channels: int = 3) -> torch.Tensor:
+    side = MODELS[name].smallest
     return torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(1))
 
 
@@ -39,11 +62,15 @@ def run(model: nn.Module, images: torch.Tensor) -> Output:
     return output
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("channels", [1, 3, 4])
+def assert_close(ours: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-4) -> None:
+    """The error relative to the largest value: random networks have logits of any size."""
+    assert (ours - wanted).abs().max() <= tolerance * wanted.abs().max()
+
+
+@pytest.mark.parametrize("channels", [1, 4])
 def test_shapes_in_training_and_evaluation(name: str, channels: int) -> None:
     model = build(name, channels=channels)
-    images = pictures(name, 2, channels=channels)
+    images = pictures(name, 2, channels)
     evaluated = run(model, images)
     assert evaluated.logits.shape == (2, CLASSES)
     assert evaluated.aux == ()
@@ -55,32 +82,28 @@ def test_shapes_in_training_and_evaluation(name: str, channels: int) -> None:
     assert trained.features.shape == evaluated.features.shape
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_logits_are_linear_in_features(name: str) -> None:
+def test_logits_are_linear_in_features(model: nn.Module, images: torch.Tensor) -> None:
     """What attribution and embeddings rely on: `features` is what the last layer sees."""
-    model = build(name)
-    output = run(model, pictures(name, CLASSES + 3))
-    heads = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == CLASSES]
-    assert any(torch.allclose(head(output.features), output.logits, atol=1e-4) for head in heads)
+    output = run(model, images)
+    head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+    assert_close(head(output.features), output.logits)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_save_and_load(name: str, tmp_path: Path) -> None:
-    model, other = build(name, seed=0), build(name, seed=1)
-    images = pictures(name)
+def test_save_and_load(model: nn.Module, images: torch.Tensor, tmp_path: Path) -> None:
     before = run(model, images).logits
-    assert not torch.equal(run(other, images).logits, before)
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
-    other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
-    assert torch.equal(run(other, images).logits, before)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.01)
+    assert not torch.equal(run(model, images).logits, before)
+    model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    assert torch.equal(run(model, images).logits, before)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_optimisation_lowers_the_loss(name: str) -> None:
-    """A few plain gradient steps on one batch: every trained parameter gets a gradient and the loss falls."""
-    model = build(name).train()
+def test_one_optimisation_step_lowers_the_loss(name: str, model: nn.Module) -> None:
+    """A short step against the gradient on one batch; every trained parameter gets a gradient."""
+    model.train()
     images, labels = pictures(name, 8), torch.arange(8) % CLASSES
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.002)
 
     def loss() -> torch.Tensor:
         set_noise(model, 0, 0)  # the same masks each time, so that the losses compare
@@ -92,16 +115,13 @@ def test_optimisation_lowers_the_loss(name: str) -> None:
 
     first = loss()
     first.backward()
-    missing = [scope for scope, weight in model.named_parameters() if weight.grad is None]
-    assert missing == []
-    optimizer.step()
-    assert loss().item() < first.item()
+    assert [scope for scope, weight in model.named_parameters() if weight.grad is None] == []
+    norm = float(torch.nn.utils.get_total_norm([weight.grad for weight in model.parameters()]))
+    torch.optim.SGD(model.parameters(), lr=0.01 / norm).step()
+    assert loss().item() < first.item() - 0.001
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_bf16_agrees_roughly(name: str) -> None:
-    model = build(name)
-    images = pictures(name)
+def test_bf16_agrees_roughly(model: nn.Module, images: torch.Tensor) -> None:
     exact = run(model, images).logits
     with torch.autocast("cpu", torch.bfloat16):
         rough = run(model, images).logits.float()
@@ -109,42 +129,39 @@ def test_bf16_agrees_roughly(name: str) -> None:
     assert (rough - exact).norm() / exact.norm() < 0.05
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_channels_last_gives_the_same(name: str) -> None:
-    model = build(name)
-    images = pictures(name)
+def test_channels_last_gives_the_same(model: nn.Module, images: torch.Tensor) -> None:
     before = run(model, images).logits
-    last = run(model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)).logits
-    assert torch.allclose(last, before, rtol=1e-4, atol=1e-4 * before.abs().max().item())
+    last = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert_close(run(last, images.to(memory_format=torch.channels_last)).logits, before)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_exports(name: str) -> None:
+def test_exports(name: str, model: nn.Module) -> None:
     """`torch.export` with a free batch size gives the model's own answers at another batch size."""
-    model = build(name).eval()
     images = pictures(name, 3)
-    program = torch.export.export(model, (pictures(name, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    free = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(model.eval(), (pictures(name, 2),), dynamic_shapes=free)
     output = program.module()(images)
     assert isinstance(output, Output)
-    assert torch.allclose(output.logits, run(model, images).logits, atol=1e-4)
+    assert_close(output.logits, run(model, images).logits)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_too_small_an_input_is_refused_with_the_size_that_works(name: str) -> None:
+def test_too_small_an_input_is_refused_with_the_size_that_works(name: str, model: nn.Module) -> None:
     smallest = MODELS[name].smallest
-    with pytest.raises(UsageError, match=f"smallest input is {smallest}×{smallest}"):
+    message = f"smallest input is {smallest}×{smallest}"
+    with pytest.raises(UsageError, match=message):
         create(architecture(name, size=smallest - 1))
-    run(build(name, size=smallest), pictures(name))  # and that size does work
+    with pytest.raises(UsageError, match=message):
+        model(torch.zeros(1, 3, smallest, smallest - 1))
+    run(model, pictures(name))  # and that size does work
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_wrong_channel_count_is_refused(name: str) -> None:
+def test_wrong_channel_count_is_refused(name: str, model: nn.Module) -> None:
     with pytest.raises(UsageError, match="3 × height × width, got 2 × 1 ×"):
-        build(name)(pictures(name, 2, channels=1))
+        model(pictures(name, 2, channels=1))
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_same_seed_same_weights_and_the_generator_alone_decides(name: str) -> None:
-    one, same, other = (build(name, seed=seed).state_dict() for seed in (3, 3, 4))
-    assert all(torch.equal(one[key], same[key]) for key in one)
-    assert any(not torch.equal(one[key], other[key]) for key in one)
+def test_the_generator_alone_decides_the_weights(name: str, prototype: nn.Module) -> None:
+    mine, same = prototype.state_dict(), build(name, seed=0).state_dict()
+    assert all(torch.equal(mine[key], same[key]) for key in mine)
+    other = build(name, seed=1).state_dict()
+    assert all(not torch.equal(mine[key], other[key]) for key in mine if key.endswith("weight") and mine[key].ndim > 1)

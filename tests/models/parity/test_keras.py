@@ -15,6 +15,7 @@ import torch
 
 from deeper.errors import UsageError
 from deeper.models import Architecture, create
+from deeper.models.blocks import AveragePool, Convolution, MaxPool, Style
 from deeper.models.weights import from_keras_arrays
 from tests.models.parity.references import assert_parity, pictures
 
@@ -54,3 +55,39 @@ def test_logits(name: str, size: int, tmp_path: Path) -> None:
         assert_parity(model(images).logits, logits)
     with pytest.raises(UsageError, match="no place for stranger"):
         from_keras_arrays(model, name, {**layers, "stranger": {"kernel": torch.zeros(1)}})
+
+
+SAME = """
+import sys, numpy as np, tensorflow as tf
+images, kernel = np.load(sys.argv[1]), np.load(sys.argv[2])
+stride = int(sys.argv[3])
+convolved = tf.nn.conv2d(images, kernel, stride, "SAME").numpy()
+pooled = tf.nn.max_pool2d(images, kernel.shape[0], stride, "SAME").numpy()
+averaged = tf.nn.avg_pool2d(images, 3, 1, "SAME").numpy()
+np.savez(sys.argv[4], convolved=convolved, pooled=pooled, averaged=averaged)
+"""
+
+
+@pytest.mark.parametrize(("size", "kernel"), [(14, 7), (15, 7), (14, 3), (15, 3), (7, 2)])
+def test_tensorflow_same_padding(size: int, kernel: int, tmp_path: Path) -> None:
+    """Our SAME at stride 2 is TensorFlow's, for convolutions, max-pools and average pools."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, size, size + 3, generator=generator) - 3
+    style = Style(batch_norm=False)
+    layer = Convolution(3, 4, kernel, style=style, stride=2, activation=False)
+    np.save(tmp_path / "images.npy", images.permute(0, 2, 3, 1).numpy())
+    np.save(tmp_path / "kernel.npy", layer.convolution.weight.detach().permute(2, 3, 1, 0).numpy())
+    paths = [str(tmp_path / name) for name in ("images.npy", "kernel.npy")]
+    command = [PYTHON, "-c", SAME, *paths, "2", str(tmp_path / "out.npz")]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run(command, capture_output=True, env=environment, check=True)
+    pool = MaxPool(kernel, 2, padding="same", tensorflow_padding=True)
+    with np.load(tmp_path / "out.npz") as wanted, torch.no_grad():
+        for name, ours in (
+            ("convolved", layer(images)),
+            ("pooled", pool(images)),
+            ("averaged", AveragePool(3)(images)),
+        ):
+            theirs = torch.from_numpy(wanted[name]).permute(0, 3, 1, 2)
+            assert ours.shape == theirs.shape
+            assert torch.allclose(ours, theirs, atol=1e-5), name
