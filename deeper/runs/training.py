@@ -312,7 +312,9 @@ class _Work:
 
     def go(self) -> Result:
         """Run the loop to its end, handing every event to monitor, checkpoints and bundle."""
-        board = TensorBoard(self.path / "tensorboard", self.dataset.classes, first_step=self.state.step)
+        board = TensorBoard(
+            self.path / "tensorboard", self.dataset.classes, first_step=self.state.step, notice=self.say
+        )
         metrics = MetricsFile(self.path / "metrics.jsonl", first_step=self.state.step)
         monitors: list[Monitor] = [metrics, board, self.console]
         finished: Finished | None = None

@@ -1,0 +1,71 @@
+"""Seconds to build MNIST, and a folder of JPEGs against decoding them once on all cores.
+
+    python benchmarks/build_time.py [--copies 6] [--rounds 3]
+
+The JPEGs are flowers12's 960 photographs, linked `--copies` times. "Decoding once" is the fastest way there is here:
+simplejpeg in as many processes as there are cores, files read, pixels thrown away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import simplejpeg
+
+from deeper.records import BuildOptions, build, open_source
+
+
+def decode_all(paths: list[str]) -> int:
+    return sum(simplejpeg.decode_jpeg(Path(path).read_bytes()).shape[0] > 0 for path in paths)
+
+
+def decoding_seconds(paths: list[str], pool: ProcessPoolExecutor) -> float:
+    chunks = [paths[start : start + 64] for start in range(0, len(paths), 64)]
+    began = time.perf_counter()
+    assert sum(pool.map(decode_all, chunks)) == len(paths)
+    return time.perf_counter() - began
+
+
+def building_seconds(source: str | Path, target: Path) -> float:
+    began = time.perf_counter()
+    build(open_source(source), target, options=BuildOptions())
+    elapsed = time.perf_counter() - began
+    shutil.rmtree(target)
+    return elapsed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--copies", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    data = Path(os.environ["DEEPER_DATA"])
+    with tempfile.TemporaryDirectory() as temporary, ProcessPoolExecutor() as pool:
+        place = Path(temporary)
+        mnist = [building_seconds("mnist", place / "mnist") for _ in range(arguments.rounds)]
+        print(f"deeper build mnist: {statistics.median(mnist):.1f} s for 70,000 pictures")
+        folder = place / "flowers"
+        for picture in sorted((data / "flowers12").rglob("*.jpg")):
+            for copy in range(arguments.copies):
+                target = folder / picture.parent.name / f"{copy}-{picture.parent.parent.name}-{picture.name}"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(picture, target) if os.stat(picture).st_dev == os.stat(place).st_dev else shutil.copy(picture, target)
+        paths = [str(path) for path in sorted(folder.rglob("*.jpg"))]
+        decoding_seconds(paths, pool)
+        ratios = []
+        for _ in range(arguments.rounds):
+            decoding, building = decoding_seconds(paths, pool), building_seconds(folder, place / "dataset")
+            ratios.append(building / decoding)
+            print(f"{len(paths):,} JPEGs: decoding {decoding:.2f} s, building {building:.2f} s")
+        print(f"build / decoding once: {statistics.median(ratios):.2f}×")
+
+
+if __name__ == "__main__":
+    main()
