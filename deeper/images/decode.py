@@ -130,12 +130,19 @@ def _decode(data: bytes, at_least: tuple[int, int] | None, limit: int) -> NDArra
         width, height = picture.size
         _refuse_huge(height, width, limit)
         containers.load(picture)
+        pixels = to_pixels(picture)
         if checked is not None:
-            # Inflating twice is dear; data that ended early leaves black behind, at the end of a file stored row by row.
-            last = picture.crop((0, height - 1, width, height)).tobytes()
-            if (checked.interlaced or not any(last)) and not png.is_complete(data, checked):
+            # Inflating twice is dear; data that ended early leaves zeros behind, in a file stored row by row at its end.
+            last = pixels[-1] if picture.mode in ("L", "RGB") else _last_row(picture)
+            doubtful = checked.interlaced or "transparency" in picture.info or not last.any()
+            if doubtful and not png.is_complete(data, checked):
                 raise SourceError("truncated PNG")
-        return turn(to_pixels(picture), _orientation(checked, picture))
+        return turn(pixels, _orientation(checked, picture))
+
+
+def _last_row(picture: Image.Image) -> NDArray[np.uint8]:
+    width, height = picture.size
+    return np.frombuffer(picture.crop((0, height - 1, width, height)).tobytes(), np.uint8)
 
 
 def _checked_png(data: bytes, limit: int) -> png.Checked | None:

@@ -41,7 +41,7 @@ def read_header(data: bytes) -> Header:
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except (ValueError, RuntimeError) as error:
-        raise SourceError(_reason(str(error))) from None
+        raise SourceError(_reason(str(error), data)) from None
     return Header(height, width, colorspace, _exif(data))
 
 
@@ -58,11 +58,11 @@ def decode(data: bytes, header: Header, reduction: int = 1) -> NDArray[np.uint8]
         pixels = _turbo(data, header, wanted, reduction, strict=True)
     except (ValueError, RuntimeError) as error:
         if not _HARMLESS.search(str(error)):
-            raise SourceError(_reason(str(error))) from None
+            raise SourceError(_reason(str(error), data)) from None
         try:
             pixels = _turbo(data, header, wanted, reduction, strict=False)
         except (ValueError, RuntimeError) as second:
-            raise SourceError(_reason(str(second))) from None
+            raise SourceError(_reason(str(second), data)) from None
     return _without_ink(pixels) if ink else pixels
 
 
@@ -117,9 +117,10 @@ def _exif(data: bytes) -> bytes:
     return b""
 
 
-def _reason(message: str) -> str:
+def _reason(message: str, data: bytes) -> str:
     text = message.lower()
-    if "premature end" in text or "end of" in text:
+    # A file cut among its tables makes libjpeg complain about those; it is the end marker that is missing.
+    if "premature end" in text or data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda"):
         return "truncated JPEG"
     if "precision" in text:
         return "a JPEG of 12 or 16 bits; save it as 8-bit JPEG or as PNG"

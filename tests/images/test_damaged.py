@@ -82,6 +82,12 @@ def test_truncated_files(file_format: str, options: dict[str, Any], share: float
     refused(data[: int(len(data) * share)], "truncated|damaged|not a picture")
 
 
+def test_a_jpeg_cut_anywhere_is_called_truncated() -> None:
+    data = saved(IMAGE.resize((24, 16)), "JPEG")
+    for length in range(3, len(data) - 1):
+        refused(data[:length], "^truncated JPEG$")
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 100, "subsampling": 0}])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("end", [b"", b"\xff\xd9"])

@@ -152,6 +152,12 @@ def test_alpha_lies_over_white() -> None:
     np.testing.assert_array_equal(images.decode(saved(grey, "PNG"))[0, :, 0], [255, 0, 224])
 
 
+def test_every_grey_under_every_alpha() -> None:
+    grey, alpha = np.mgrid[:256, :256]
+    data = saved(Image.fromarray(np.stack([grey, alpha], -1).astype(np.uint8), "LA"), "PNG")
+    np.testing.assert_array_equal(images.decode(data)[..., 0], np.rint((grey * alpha + 255 * (255 - alpha)) / 255))
+
+
 def test_one_transparent_colour_becomes_white() -> None:
     grey = Image.fromarray(np.array([[10, 20], [30, 10]], np.uint8))
     np.testing.assert_array_equal(images.decode(saved(grey, "PNG", transparency=10))[..., 0], [[255, 20], [30, 255]])
