@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from deeper.inference.scores import BATCH, Predict, Scores, log_softmax, softmax
 
 if TYPE_CHECKING:
-    from deeper.inference.network import Network, Normalise, predictor
+    from deeper.inference.network import Network, Normalise, check_device, predictor
 
-__all__ = ["BATCH", "Network", "Normalise", "Predict", "Scores", "log_softmax", "predictor", "softmax"]
+__all__ = ["BATCH", "Network", "Normalise", "Predict", "Scores", "check_device", "log_softmax", "predictor", "softmax"]
+
+_NEED_TORCH = ("Network", "Normalise", "check_device", "predictor")
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Network", "Normalise", "predictor"):
+    if name in _NEED_TORCH:
         return getattr(import_module("deeper.inference.network"), name)
     raise AttributeError(f"module 'deeper.inference' has no attribute {name!r}")

@@ -77,7 +77,7 @@ def predictor(
         raise UsageError(f"precision {precision!r}; wanted fp32 or bf16")
     if batch < 1:
         raise UsageError(f"batches of {batch} pictures; wanted at least 1")
-    kind = _check_device(device)
+    kind = check_device(device)
     network = Network(model, preprocess).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     wanted = (preprocess.height, preprocess.width, preprocess.channels)
@@ -104,7 +104,8 @@ def predictor(
     return predict
 
 
-def _check_device(device: str) -> str:
+def check_device(device: str) -> str:
+    """The kind of a device that is there: `cpu`, `cuda`, … Raises: UsageError."""
     try:
         kind = torch.device(device).type
     except RuntimeError:
