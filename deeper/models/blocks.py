@@ -238,8 +238,11 @@ def check_size(model: str, height: int, width: int, smallest: int) -> None:
         )
 
 
-def check_images(model: str, images: Tensor, channels: int, smallest: int) -> None:
-    """Raises: UsageError, when a batch is not N × channels × H × W with both sides from `smallest` on."""
+def check_images(
+    model: str, images: Tensor, channels: int, smallest: int, exactly: tuple[int, int] | None = None
+) -> None:
+    """Raises: UsageError, when a batch is not N × channels × H × W with both sides from `smallest` on, or not of the
+    (height, width) `exactly`, where given."""
     if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return  # a trace would only warn that the comparison is frozen into it
     if images.ndim != 4 or images.shape[1] != channels:
@@ -248,4 +251,10 @@ def check_images(model: str, images: Tensor, channels: int, smallest: int) -> No
             f"{model} was built for N × {channels} × height × width, got {given}; "
             f"convert the pictures to {channels} channels, or build it for theirs"
         )
-    check_size(model, images.shape[2], images.shape[3], smallest)
+    height, width = images.shape[2], images.shape[3]
+    check_size(model, height, width, smallest)
+    if exactly is not None and (height, width) != exactly:
+        raise UsageError(
+            f"{model} was built for {exactly[0]}×{exactly[1]} pixels, got {height}×{width}; "
+            "resize the pictures or build it for that size"
+        )

@@ -55,12 +55,7 @@ class NielsenNet(nn.Module):
         self.logits = Linear(hidden, classes, initialisation)
 
     def forward(self, images: Tensor) -> Output:
-        check_images("nielsen", images, self.channels, SMALLEST)
-        if images.shape[2] != self.height or images.shape[3] != self.width:
-            raise UsageError(
-                f"nielsen was built for {self.height}×{self.width} pixels, got {images.shape[2]}×{images.shape[3]}; "
-                "resize the pictures or build it for that size"
-            )
+        check_images("nielsen", images, self.channels, SMALLEST, exactly=(self.height, self.width))
         # ReLU and maximum commute, both being monotone: pooling first gives the same values and gradients,
         # and leaves a quarter of the units for the ReLU.
         x = F.relu(self.pool1(self.conv1(images)))
