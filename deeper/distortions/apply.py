@@ -122,8 +122,6 @@ def _composed(
     for one, parameters in drawn:
         if not isinstance(one, _GEOMETRIC):
             continue
-        if isinstance(one, (HorizontalFlip, VerticalFlip)) and not parameters.any():
-            continue
         matrix = np.broadcast_to(one.matrix(parameters, aspect), (count, 2, 3))
         if total is None:
             total = matrix.copy()

@@ -54,7 +54,7 @@ class Elastic:
     name: ClassVar[str] = "elastic"
     uniforms: ClassVar[int] = 2 * GRID * GRID
     identity: ClassVar[tuple[float, ...]] = (0.0,) * (2 * GRID * GRID)
-    deviation: float = 0.03
+    deviation: float = 0.02
 
     def __post_init__(self) -> None:
         _wanted(0 < self.deviation <= 0.5, f"elastic: deviation must be in (0, 0.5], got {self.deviation}")

@@ -252,8 +252,7 @@ class _Work:
         return Selected(at_store, np.flatnonzero(~chosen)), Selected(at_size, np.flatnonzero(chosen))
 
     def _sample(self) -> torch.Tensor:
-        picture = self.dataset.split("train").picture(0)
-        batch = self.preprocess.fit(picture)[None]
+        batch = self._fitted([0])
         return torch.from_numpy(self.preprocess.normalise(batch)).to(self.config.device)
 
     def begin(self) -> None:
@@ -371,6 +370,10 @@ class _Work:
 
     def _golden(self) -> NDArray[np.uint8]:
         """A few real inputs that every copy and export of the bundle must answer alike."""
-        split = self.dataset.split("train")
-        positions = np.linspace(0, len(split) - 1, num=min(4, len(split))).astype(int)
-        return np.stack([self.preprocess.fit(split.picture(int(position))) for position in positions])
+        count = len(self.dataset.split("train"))
+        return self._fitted(np.linspace(0, count - 1, num=min(4, count)).astype(int).tolist())
+
+    def _fitted(self, positions: Sequence[int]) -> NDArray[np.uint8]:
+        """Training pictures at the network's size, undistorted."""
+        split, fit = self.dataset.split("train"), self.preprocess
+        return np.stack([fit.fit(split.picture(position, at_least=fit.needed)) for position in positions])
