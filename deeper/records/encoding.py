@@ -24,7 +24,7 @@ MAX_FILE_BYTES = 256 << 20
 # in whatever order the linear algebra adds; across blocks, in float64, the same holds up to 2⁵³ (10¹¹ pixels).
 _ROWS = 128
 # Beyond so many pixels of one picture only some of its rows are summed.
-_SUMMED_PIXELS = 1 << 18
+_SUMMED_PIXELS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +137,13 @@ def _read(path: str) -> bytes:
 def moments(pixels: NDArray[np.uint8]) -> Moments:
     """Sums of the values and of their squares, per channel. `pixels`: H × W × C.
 
-    Exact up to 2¹⁸ pixels (512 × 512). Of a larger picture every k-th row is summed, for the smallest k that leaves so
+    Exact up to 2¹⁶ pixels (256 × 256). Of a larger picture every k-th row is summed, for the smallest k that leaves so
     many, and counted k times: adding up 12 megapixels would cost a third of decoding them, for digits that no
     normalisation needs.
     """
     height, width, channels = pixels.shape
-    every = max(1, -(-height * width // _SUMMED_PIXELS))
+    # Of a strip of few rows more are needed, or their number would be a poor weight.
+    every = max(1, min(-(-height * width // _SUMMED_PIXELS), height // 16))
     rows = np.ascontiguousarray(pixels[::every]).reshape(-1, width * channels)
     sums = np.zeros(width * channels)
     squares = np.zeros(width * channels)

@@ -64,7 +64,7 @@ class Sizes:
 class Moments:
     """Sums over the training pixels (0..255), one per channel, from which mean and deviation follow.
 
-    Whole numbers: the same for any order of adding up, and exact when the dataset grows. Of pictures with more than 2¹⁸
+    Whole numbers: the same for any order of adding up, and exact when the dataset grows. Of pictures with more than 2¹⁶
     pixels some rows stand for all.
     """
 

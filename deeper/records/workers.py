@@ -7,6 +7,7 @@ closes, so that none outlives a parent that was killed, and one that crashes cos
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
@@ -90,10 +91,8 @@ class _Worker:
         self.process.kill()
         self.process.wait()
         for pipe in (self.requests, self.answers):
-            try:
+            with contextlib.suppress(OSError):
                 pipe.close()
-            except OSError:
-                pass
 
 
 class _NoStart(Exception):

@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 # bytes bound the memory that waits.
 _CHUNK_PICTURES = 512
 _CHUNK_FILES = 32
-_CHUNK_BYTES = 8 << 20
+_CHUNK_BYTES = 2 << 20
 # Below so many pictures starting processes costs more than it gains.
 _FEW_FILES = 24
 _FEW_ARRAYS = 1000
