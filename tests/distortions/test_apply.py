@@ -180,7 +180,7 @@ def test_values_need_no_torch():
 
 
 def test_the_guides_colour_is_one_of_its_two_orders():
-    images, keys, labels = some(count=30)
+    _, keys, labels = some(count=30)
     distorter = Distorter([GuideColour()], seed=1, size=(24, 24))
     orders = distorter.parameters(GuideColour(), keys, labels, 0)[:, 0]
     assert set(orders) == {0.0, 1.0}
