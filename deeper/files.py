@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,14 +36,54 @@ _ADVICE = {
 
 @contextlib.contextmanager
 def storage(path: str | Path) -> Iterator[None]:
-    """Turns an OSError inside the block into a StorageError that names `path` and what to do."""
+    """Turns an OSError inside the block into a StorageError that names `path` and what to do.
+
+    An OSError that names a file elsewhere (a picture that could not be read while a dataset was being written) is no
+    matter of this place and passes as it is.
+    """
     try:
         yield
     except DeeperError:
         raise
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error}; check the path and the disk")
+        if not _concerns(error, Path(path)):
+            raise
+        number = error.errno or 0
+        if number == errno.EEXIST and any(above.is_file() for above in Path(path).parents):
+            number = errno.ENOTDIR  # what mkdir says of a file where a folder should be
+        advice = _ADVICE.get(number, f"{error.strerror or error}; check the path and the disk")
         raise StorageError(f"cannot write {printable(path)}: {advice}") from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether the error is of `path`, of a folder above it, of what lies in it, or of what is written aside for it."""
+    given = [name for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    place = Path(os.path.abspath(path))
+    bases = (place, Path(os.path.abspath(_aside(path))))
+    for name in given:
+        named = Path(os.path.abspath(os.fsdecode(name)))
+        if named in place.parents or any(base == named or base in named.parents for base in bases):
+            return True
+    return not given  # a failed write or fsync names no file
+
+
+def _short(name: str) -> str:
+    """At most 100 bytes of a name: a name may have 255 in all, and a suffix follows."""
+    return os.fsencode(name)[:100].decode("utf-8", "ignore")
+
+
+def _aside(path: Path) -> Path:
+    name = path.name or Path(os.path.abspath(path)).name
+    return path.parent / f".{_short(name)}.partial-{os.getpid()}"
+
+
+def sanitize_name(text: str, limit: int = 80) -> str:
+    """`text` as the name of one file or folder on any system: letters, digits, `.`, `_` and `-`; never hidden or empty.
+
+    Every run of other characters becomes one `-`. Different texts may become the same name.
+    """
+    name = re.sub(r"[^\w.-]+", "-", text).strip("-.")
+    return os.fsencode(name)[:limit].decode("utf-8", "ignore") or "unnamed"
 
 
 def fsync_folder(path: Path) -> None:
@@ -61,7 +102,7 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
     Raises: StorageError.
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name[:100]}.partial-{os.getpid()}")
+    aside = _aside(path)
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -89,13 +130,19 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, plain: Any) -> None:
-    """Write JSON atomically: given key order, two spaces, a newline at the end; NaN is refused. Raises: StorageError."""
+    """Write JSON atomically: given key order, two spaces, a newline at the end.
+
+    Raises: StorageError; ValueError, for NaN and infinities, which JSON does not have.
+    """
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """Parse a JSON file. Raises: OSError, ValueError."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Parse a JSON file. Raises: OSError, ValueError (also for one nested too deeply to be meant)."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @contextlib.contextmanager
@@ -105,8 +152,11 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     Raises: StorageError, also when something stands at `path` already (an empty folder is replaced).
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name[:100]}.partial-{os.getpid()}")
+    aside = _aside(path)
     with storage(path):
+        # Now rather than by the rename, after an hour's work.
+        if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()

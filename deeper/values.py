@@ -21,7 +21,10 @@ Value = TypeVar("Value")
 
 
 def to_plain(value: Any) -> Any:
-    """Dataclasses to dicts (with `name` first where the class has one), tuples to lists, `None` fields left out."""
+    """Dataclasses to dicts (with `name` first where the class has one), tuples to lists.
+
+    `None` fields are left out, for TOML has no null; unless that would bring another default back.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain: dict[str, Any] = {}
         name = _tag(type(value))
@@ -29,7 +32,7 @@ def to_plain(value: Any) -> Any:
             plain["name"] = name
         for field in dataclasses.fields(value):
             item = getattr(value, field.name)
-            if item is not None:
+            if item is not None or field.default not in (None, dataclasses.MISSING):
                 plain[field.name] = to_plain(item)
         return plain
     if isinstance(value, Mapping):
@@ -65,22 +68,26 @@ def _build(annotation: Any, plain: Any, where: str) -> Any:
         return plain
     if origin is Literal:
         choices = get_args(annotation)
-        if plain in choices:
+        # 1 == True == 1.0 in Python, not in a recipe.
+        if any(type(plain) is type(choice) and plain == choice for choice in choices):
             return plain
         raise UsageError(f"{where}: {plain!r} is no choice{nearest(str(plain), [str(c) for c in choices])}")
     if origin in (Union, types.UnionType):
         return _build_union(get_args(annotation), plain, where)
     if _is_dataclass(annotation):
         return _build_dataclass(annotation, plain, where)
-    if origin in (tuple, list, Sequence) or origin is typing.get_origin(Sequence[int]):
+    if origin in (tuple, list, Sequence):
         return _build_sequence(annotation, plain, where)
-    if origin in (dict, Mapping) or origin is typing.get_origin(Mapping[str, int]):
+    if origin in (dict, Mapping):
         if not isinstance(plain, Mapping):
             raise UsageError(f"{where}: wanted a table, got {printable(repr(plain), 60)}")
         _, item = get_args(annotation)
         return {str(key): _build(item, value, f"{where}.{key}") for key, value in plain.items()}
     if annotation is float and isinstance(plain, int) and not isinstance(plain, bool):
-        return float(plain)
+        try:
+            return float(plain)
+        except OverflowError:
+            raise UsageError(f"{where}: {printable(plain, 60)} is too large for a number with a fraction") from None
     if annotation in (bool, int, float, str):
         exact = type(plain) is annotation
         if exact and not (annotation is float and math.isnan(plain)):
@@ -94,12 +101,15 @@ def _build(annotation: Any, plain: Any, where: str) -> Any:
 def _build_union(members: tuple[Any, ...], plain: Any, where: str) -> Any:
     if plain is None and type(None) in members:
         return None
-    tagged = {_tag(member): member for member in members if _is_dataclass(member)}
+    tagged = {tag: member for member in members if _is_dataclass(member) and (tag := _tag(member)) is not None}
     if tagged and isinstance(plain, Mapping) and "name" in plain:
         given = str(plain["name"])
         if given not in tagged:
-            raise UsageError(f"{where}: no {given!r}{nearest(given, [name for name in tagged if name])}")
+            raise UsageError(f"{where}: no {given!r}{nearest(given, tagged)}")
         return _build_dataclass(tagged[given], plain, where)
+    if len(tagged) > 1 and isinstance(plain, Mapping):
+        # Without its name it could be built as the first member that happens to have these fields.
+        raise UsageError(f"{where}: 'name' is missing; known: {', '.join(tagged)}")
     failures = []
     for member in members:
         if member is type(None):
@@ -119,7 +129,8 @@ def _build_sequence(annotation: Any, plain: Any, where: str) -> Any:
         if len(arguments) != len(plain):
             raise UsageError(f"{where}: wanted {len(arguments)} values, got {len(plain)}")
         return tuple(_build(item, value, f"{where}[{i}]") for i, (item, value) in enumerate(zip(arguments, plain)))
-    return tuple(_build(arguments[0], value, f"{where}[{i}]") for i, value in enumerate(plain))
+    built = [_build(arguments[0], value, f"{where}[{i}]") for i, value in enumerate(plain)]
+    return built if get_origin(annotation) is list else tuple(built)
 
 
 def _build_dataclass(cls: type, plain: Any, where: str) -> Any:
@@ -135,7 +146,7 @@ def _build_dataclass(cls: type, plain: Any, where: str) -> Any:
                 raise UsageError(f"{where}: wanted {tag!r}, got {value!r}")
             continue
         if key not in fields:
-            raise UsageError(f"{where}: no option {printable(key)!r}{nearest(str(key), fields)}")
+            raise UsageError(f"{where}: no option '{printable(key)}'{nearest(str(key), fields)}")
         arguments[key] = _build(hints[key], value, f"{where}.{key}" if where else str(key))
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -1,0 +1,86 @@
+"""The exception tree, and what makes its messages one safe line."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deeper import errors
+from deeper.cli import EXIT_CODES
+from deeper.errors import DeeperError, nearest, printable
+
+ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, DeeperError)]
+
+
+def test_every_error_has_an_exit_code_of_its_own() -> None:
+    codes = [error.exit_code for error in ERRORS]
+    assert len(codes) == len(set(codes)) == 10
+    # 128 + N are the signals', 125–127 the shell's.
+    assert all(0 < code < 125 for code in codes)
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    drawn = dict(re.findall(r"── (\w+) .*exit (\d+)$", errors.__doc__ or "", re.MULTILINE))
+    real = {error.__name__: str(error.exit_code) for error in ERRORS if error is not DeeperError}
+    assert drawn == real
+    assert all(error.__bases__[0] is DeeperError for error in ERRORS if error is not DeeperError)
+
+
+def test_the_help_documents_every_code() -> None:
+    documented = {int(code) for code in re.findall(r"(?:^| )(\d+) [a-z]", EXIT_CODES, re.MULTILINE)}
+    assert documented == {0, 1, 130, 143} | {error.exit_code for error in ERRORS}
+
+
+def test_a_wrong_value_is_a_value_error_too() -> None:
+    with pytest.raises(ValueError):
+        raise errors.UsageError("rate is -1; wanted above 0")
+
+
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("nielson", "; did you mean 'nielsen'?"),
+        ("NIELSEN", "; did you mean 'nielsen'?"),
+        ("inceptionv3", "; did you mean 'inception_v3'?"),
+        ("horse", "; known: nielsen, inception_v3"),
+        ("", "; known: nielsen, inception_v3"),
+    ],
+)
+def test_nearest(name: str, hint: str) -> None:
+    assert nearest(name, iter(["nielsen", "inception_v3"])) == hint
+
+
+def test_nearest_keeps_the_case_of_the_known_name() -> None:
+    assert nearest("adamw", ["SGD", "AdamW"]) == "; did you mean 'AdamW'?"
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("plain ü 7 日本", "plain ü 7 日本"),
+        ("a\nb\tc\r", r"a\nb\tc\r"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("\u202egpj.exe", r"\u202egpj.exe"),  # turns the direction of what follows
+        ("\udcff", r"\udcff"),  # a byte of a file name that is no UTF-8
+        ("\u2028", r"\u2028"),
+    ],
+)
+def test_printable_escapes_what_a_terminal_would_obey(text: str, line: str) -> None:
+    assert printable(text) == line
+
+
+def test_printable_cuts_the_middle() -> None:
+    assert printable("a" * 150 + "b" * 150, 21) == "a" * 10 + "…" + "b" * 10
+    assert printable("a" * 200) == "a" * 200
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=[])), st.integers(3, 300))
+def test_printable_is_one_line_that_can_be_printed(text: str, limit: int) -> None:
+    line = printable(text, limit)
+    assert line.isprintable()
+    assert len(line) <= limit
+    line.encode("utf-8")
