@@ -23,7 +23,9 @@ _SECOND = 0x94D049BB133111EB
 
 def key(identifier: str) -> int:
     """The 64-bit key of an example's id (BLAKE2b), or of any other name."""
-    return int.from_bytes(hashlib.blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    return int.from_bytes(
+        hashlib.blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
+    )
 
 
 def keys(identifiers: Iterable[str]) -> NDArray[np.uint64]:

@@ -71,7 +71,9 @@ def _build(annotation: Any, plain: Any, where: str) -> Any:
         # 1 == True == 1.0 in Python, not in a recipe.
         if any(type(plain) is type(choice) and plain == choice for choice in choices):
             return plain
-        raise UsageError(f"{where}: {plain!r} is no choice{nearest(str(plain), [str(c) for c in choices])}")
+        raise UsageError(
+            f"{where}: {printable(repr(plain), 60)} is no choice{nearest(str(plain), [str(c) for c in choices])}"
+        )
     if origin in (Union, types.UnionType):
         return _build_union(get_args(annotation), plain, where)
     if _is_dataclass(annotation):
@@ -82,7 +84,7 @@ def _build(annotation: Any, plain: Any, where: str) -> Any:
         if not isinstance(plain, Mapping):
             raise UsageError(f"{where}: wanted a table, got {printable(repr(plain), 60)}")
         _, item = get_args(annotation)
-        return {str(key): _build(item, value, f"{where}.{key}") for key, value in plain.items()}
+        return {str(key): _build(item, value, f"{where}.{printable(key, 60)}") for key, value in plain.items()}
     if annotation is float and isinstance(plain, int) and not isinstance(plain, bool):
         try:
             return float(plain)
@@ -105,7 +107,7 @@ def _build_union(members: tuple[Any, ...], plain: Any, where: str) -> Any:
     if tagged and isinstance(plain, Mapping) and "name" in plain:
         given = str(plain["name"])
         if given not in tagged:
-            raise UsageError(f"{where}: no {given!r}{nearest(given, tagged)}")
+            raise UsageError(f"{where}: no '{printable(given, 60)}'{nearest(given, tagged)}")
         return _build_dataclass(tagged[given], plain, where)
     if len(tagged) > 1 and isinstance(plain, Mapping):
         # Without its name it could be built as the first member that happens to have these fields.
@@ -143,10 +145,10 @@ def _build_dataclass(cls: type, plain: Any, where: str) -> Any:
     for key, value in plain.items():
         if key == "name" and tag is not None:
             if value != tag:
-                raise UsageError(f"{where}: wanted {tag!r}, got {value!r}")
+                raise UsageError(f"{where}: wanted {tag!r}, got {printable(repr(value), 60)}")
             continue
         if key not in fields:
-            raise UsageError(f"{where}: no option '{printable(key)}'{nearest(str(key), fields)}")
+            raise UsageError(f"{where}: no option '{printable(key, 60)}'{nearest(str(key), fields)}")
         arguments[key] = _build(hints[key], value, f"{where}.{key}" if where else str(key))
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -155,6 +155,7 @@ def test_a_whole_number_serves_as_a_float_and_defaults_fill() -> None:
         ({"many": [1, "x"]}, r"here.many\[1\]: wanted float, got 'x'"),
         ({"several": [{"name": "sgd"}, {"name": "x"}]}, r"here.several\[1\]: no 'x'; known: sgd, adamw"),
         ({"table": [1]}, r"here.table: wanted a table, got \[1\]"),
+        ({"table": {"\n" * 100: "b"}}, r"here.table.(\\n)+\\…n(\\n)+: wanted int, got 'b'"),
         ({"table": {"a": "b"}}, r"here.table.a: wanted int, got 'b'"),
         ({"parts": {"a": {}}}, r"here.parts.a: 'name' is missing in Part"),
         ({"either": 1.5}, r"here.either: wanted str, got 1.5"),
