@@ -79,7 +79,11 @@ def main(arguments: Arguments) -> None:
 
     table = Table(box=None)
     for title in ("network", "input", "from", "parameters", "multiply-adds", "source"):
-        table.add_column(title, justify="left" if title in ("network", "source") else "right")
+        table.add_column(
+            title,
+            justify="left" if title in ("network", "source") else "right",
+            no_wrap=title == "network",
+        )
     for row in rows:
         table.add_row(
             str(row["name"]),

@@ -85,7 +85,7 @@ def initialise(layer: nn.Conv2d | nn.Linear, how: Initialisation, deviation: flo
         if how == "variance_scaling":
             deviation = math.sqrt(1.3 * 2 / layer.weight[0].numel())
         # The inverse of the distribution function over what lies within two deviations; `nn.init.trunc_normal_` gives
-        # the same in eight times the time, a second for Inception v3.
+        # the same in eleven times the time, a second for Inception v3.
         reach = math.erf(math.sqrt(2))
         with torch.no_grad():
             layer.weight.uniform_(-reach, reach).erfinv_().mul_(math.sqrt(2) * deviation)
