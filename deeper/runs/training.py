@@ -6,6 +6,7 @@ that can be read; 3. the flags of the resuming call, which can only change worke
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -336,6 +337,10 @@ class _Work:
             for monitor in monitors:
                 monitor.close()
         assert finished is not None
+        if self.last is None and self.validation is not None and finished.reason != "interrupted":
+            # A finished run that was resumed: nothing was left to train, but its result is wanted.
+            with self.state.averaged.applied(self.model) if self.state.averaged else contextlib.nullcontext():
+                self.last = self._evaluate(self.model)
         if finished.reason != "interrupted" and not (self.config.options.keep_best and finished.best_step):
             self._write_bundle(self.last)
         return Result(Run(self.path), finished.reason, finished.step, finished.seconds, self.last)

@@ -1,0 +1,173 @@
+"""A run as a whole: what is in its folder, what it learns, what repeats exactly."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+
+from deeper.errors import RunError, UsageError
+from deeper.prediction import Classifier
+from deeper.runs import Fold, Run, evaluate_run, folds, repeat, resume, seed_names, train
+from deeper.runs.training import fold_members
+from deeper.training.events import DetailDone, EpochDone, StepDone
+
+QUICK = {"batch": 50, "precision": "fp32", "report_every": 4}
+
+
+@pytest.fixture(scope="module")
+def finished(small_dataset, tmp_path_factory):
+    return train(
+        small_dataset, model="nielsen", epochs=6, out=tmp_path_factory.mktemp("runs") / "first", quiet=True, options=QUICK
+    )
+
+
+def test_it_learns(finished):
+    assert finished.reason == "done" and finished.step == 72
+    assert finished.validation.accuracy > 0.8
+    assert evaluate_run(finished.run, split="test").accuracy > 0.75
+
+
+def test_the_folder_holds_what_the_formats_say(finished):
+    names = {path.name for path in finished.run.path.iterdir()}
+    assert names == {"config.toml", "metrics.jsonl", "tensorboard", "checkpoints", "bundle"}
+    config = tomllib.loads((finished.run.path / "config.toml").read_text())
+    assert config["steps"] == 72 and config["options"]["model"] == "nielsen"
+    assert config["options"]["distortions"][0] == {"name": "rotation", "degrees": 10.0}
+    lines = [json.loads(line) for line in (finished.run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["event"] == "step"] == list(range(4, 73, 4))
+
+
+def test_evaluation_classifier_and_checkpoint_agree(finished, small_dataset):
+    by_bundle = evaluate_run(finished.run, split="test")
+    by_checkpoint = evaluate_run(finished.run, split="test", checkpoint="last")
+    assert np.array_equal(by_bundle.logits, by_checkpoint.logits)
+    classifier = Classifier(finished.run.path)
+    split = small_dataset.split("test")
+    pictures = np.stack([split.picture(position) for position in range(len(split))])
+    assert [prediction.index for prediction in classifier(pictures)] == by_bundle.predicted.tolist()
+
+
+def test_the_same_seed_gives_the_same_run_whatever_the_workers(small_dataset, tmp_path):
+    weights = []
+    for workers in (1, 3):
+        out = tmp_path / f"workers-{workers}"
+        train(small_dataset, epochs=1, out=out, quiet=True, options=QUICK, workers=workers, seed=5)
+        weights.append((out / "bundle" / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+    train(small_dataset, epochs=1, out=tmp_path / "other", quiet=True, options=QUICK, seed=6)
+    assert (tmp_path / "other" / "bundle" / "weights.safetensors").read_bytes() != weights[0]
+
+
+def test_a_golden_loss_curve(small_dataset, tmp_path):
+    """A change of the loop, the draws, the distortions or the network that changes training shows here."""
+    losses = []
+
+    def note(event):
+        if isinstance(event, StepDone):
+            losses.append(event.loss)
+
+    train(small_dataset, epochs=2, out=tmp_path / "run", quiet=True, options=QUICK, seed=1, handlers=[note])
+    np.testing.assert_allclose(losses, GOLDEN, rtol=2e-3)
+
+
+# Printed by this test on 2026-11-23; fp32 on one thread.
+GOLDEN = [2.295012, 2.261046, 1.994758, 1.799805, 1.643568, 1.52846]
+
+
+def test_minutes_become_a_fixed_number_of_steps(small_dataset, tmp_path):
+    result = train(small_dataset, minutes=0.08, out=tmp_path / "run", quiet=True, options=QUICK)
+    assert result.reason == "done"
+    assert Run(tmp_path / "run").config.steps == result.step
+    assert 1 < result.seconds < 15
+
+
+def test_the_timed_steps_leave_no_trace(small_dataset, tmp_path):
+    """A run of S steps by --minutes equals a run of S steps by --epochs."""
+    timed = train(small_dataset, minutes=0.03, out=tmp_path / "timed", quiet=True, options=QUICK)
+    train(small_dataset, epochs=timed.step / 12, out=tmp_path / "counted", quiet=True, options=QUICK)
+    name = "bundle/weights.safetensors"
+    assert (tmp_path / "timed" / name).read_bytes() == (tmp_path / "counted" / name).read_bytes()
+
+
+def test_early_stopping_keeps_the_best(small_dataset, tmp_path):
+    scores = []
+
+    def note(event):
+        if isinstance(event, EpochDone):
+            scores.append(event.evaluation.accuracy)
+
+    options = {**QUICK, "early_stopping": 1, "keep_best": True, "validate_every": 0.5}
+    result = train(small_dataset, epochs=40, out=tmp_path / "run", quiet=True, options=options, handlers=[note])
+    assert result.reason == "early"
+    assert scores[-1] <= max(scores[:-1])
+    assert evaluate_run(result.run, split="validation").accuracy == max(scores)
+
+
+def test_a_finished_run_resumes_to_itself(finished):
+    before = (finished.run.path / "bundle" / "weights.safetensors").read_bytes()
+    again = resume(finished.run.path, quiet=True)
+    assert again.step == finished.step
+    assert (finished.run.path / "bundle" / "weights.safetensors").read_bytes() == before
+
+
+def test_folds_part_the_pictures(small_dataset):
+    keys = small_dataset.split("train").keys
+    members = [fold_members(keys, fold) for fold in folds(4)]
+    assert np.array_equal(np.sum(members, axis=0), np.ones(len(keys)))
+    assert max(member.sum() for member in members) - min(member.sum() for member in members) <= 1
+
+
+def test_a_fold_validates_on_what_it_does_not_train_on(small_dataset, tmp_path):
+    seen, judged = set(), set()
+
+    def note(event):
+        if isinstance(event, DetailDone):
+            seen.update(event.ids)
+        elif isinstance(event, EpochDone):
+            judged.update(event.evaluation.ids)
+
+    options = {**QUICK, "detail_every": 1}
+    fold = Fold(index=1, count=3)
+    train(small_dataset, epochs=1, out=tmp_path / "run", quiet=True, options=options, fold=fold, handlers=[note])
+    assert len(judged) == 250 and len(seen) == 500
+    assert not seen & judged
+
+
+def test_a_series_reports_mean_and_deviation_and_goes_on_where_it_stopped(small_dataset, tmp_path):
+    def one(path, number):
+        return train(small_dataset, epochs=1, out=path, quiet=True, options=QUICK, seed=number)
+
+    out = tmp_path / "series"
+    first = one(out / "seed-0", 0)
+    summary = repeat(out, seed_names(0, 3), one, lambda path: resume(path, quiet=True))
+    assert summary.names == ("seed-0", "seed-1", "seed-2") and summary.complete
+    assert summary.accuracies[0] == first.validation.accuracy
+    assert summary.mean == pytest.approx(np.mean(summary.accuracies))
+    assert summary.deviation == pytest.approx(np.std(summary.accuracies, ddof=1))
+    assert json.loads((out / "summary.json").read_text())["mean"] == summary.mean
+    with pytest.raises(RunError, match="single run"):
+        repeat(out / "seed-0", ["a", "b"], one, one)
+    with pytest.raises(UsageError, match="at least 2"):
+        seed_names(0, 1)
+
+
+def test_a_network_of_ones_own_works_like_a_built_in_one(small_dataset, tmp_path, monkeypatch):
+    (tmp_path / "my_nets.py").write_text(
+        "from torch import nn\n"
+        "class Tiny(nn.Module):\n"
+        "    def __init__(self, classes, width=16):\n"
+        "        super().__init__()\n"
+        "        self.body = nn.Sequential(nn.Conv2d(1, width, 5, 2), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.2),\n"
+        "                                  nn.Flatten(), nn.Linear(width * 144, classes))\n"
+        "    def forward(self, x):\n"
+        "        return self.body(x)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    options = {**QUICK, "arguments.width": 8}
+    result = train(small_dataset, model="my_nets:Tiny", epochs=4, out=tmp_path / "run", quiet=True, options=options)
+    assert result.validation.accuracy > 0.6
+    assert evaluate_run(result.run, split="test").total == 150
+    assert Classifier(tmp_path / "run", model="my_nets:Tiny")(np.zeros((28, 28), np.uint8)).label in small_dataset.classes
