@@ -12,12 +12,14 @@ export DEEPER_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: help demo test check types format long benchmark test-tensorflow clean
+.PHONY: help demo test check types format long benchmark test-tensorflow clean .venv-tensorflow
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 20
 
 $(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is missing or older than 3.11; name another one: make PYTHON=python3.12 …" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
@@ -33,6 +35,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PYTHON) -m venv .venv-tensorflow
 	.venv-tensorflow/bin/python -m pip install --quiet 'tensorflow-cpu>=2.19' pillow pytest
 	@touch $@
+
+.venv-tensorflow: .venv-tensorflow/.installed
 
 demo: $(VENV)/.installed            ## train NielsenNet on MNIST (or embedded digits) and test it
 	$(BIN)/deeper demo
