@@ -2,4 +2,6 @@
 
 from deeper.cli import main
 
-main()
+# Guarded, because a spawned process of the standard library imports the main module again.
+if __name__ == "__main__":
+    main()
