@@ -17,7 +17,8 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     middle = share + _Z * _Z / (2 * total)
     spread = _Z * math.sqrt(share * (1 - share) / total + _Z * _Z / (4 * total * total))
     scale = 1 + _Z * _Z / total
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+    # Rounding must not leave the share itself outside.
+    return min(share, max(0.0, (middle - spread) / scale)), max(share, min(1.0, (middle + spread) / scale))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

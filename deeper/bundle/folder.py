@@ -106,7 +106,8 @@ def replace(path: Path, contents: Mapping[str, bytes]) -> None:
         )
     path = Path(os.path.realpath(path))
     aside, old = path.parent / f".{path.name}.new", _old(path)
-    with files.storage(path):
+    # Of the parent: folders beside `path` are moved too.
+    with files.storage(path.parent):
         # What a crash may have left. It was never complete, or was replaced.
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)

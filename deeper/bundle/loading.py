@@ -119,7 +119,7 @@ def _check_shapes(path: Path, network: nn.Module, weights: Mapping[str, Tensor])
         if name not in weights:
             raise damaged(path, f"its weights lack {name}")
         if name not in wanted:
-            raise damaged(path, f"its weights hold {printable(name)!r}, which its architecture has not")
+            raise damaged(path, f"its weights hold {printable(name)}, which its architecture has not")
         given, right = weights[name], wanted[name]
         if given.shape != right.shape or given.dtype != right.dtype:
             raise damaged(path, f"{name} is {_described(given)}, its architecture wants {_described(right)}")
