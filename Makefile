@@ -31,6 +31,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -e '.[dev]'
 	@touch $@
 
+# torchvision and timm are compared with, never needed: without their own dependencies, beside the environment.
+$(VENV)/parity/timm: $(VENV)/.installed-dev
+	$(PIP) --no-deps --target $(VENV)/parity torchvision==0.28.0 timm==1.0.31
+
 .venv-tensorflow/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-tensorflow
 	.venv-tensorflow/bin/python -m pip install --quiet 'tensorflow-cpu>=2.19' pillow pytest
@@ -41,7 +45,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed            ## train NielsenNet on MNIST (or embedded digits) and test it
 	$(BIN)/deeper demo
 
-test: $(VENV)/.installed-dev        ## all tests that fit into CI
+test: $(VENV)/.installed-dev $(VENV)/parity/timm  ## all tests that fit into CI
 	$(BIN)/python -m pytest -n 2 -m "not long and not tensorflow"
 
 check: $(VENV)/.installed-dev       ## style, types, architecture

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from deeper import bundle, checkpoint, draws
+from deeper import bundle, checkpoint, draws, files
 from deeper.batches import Joined, Pictures, Selected, in_order, open_pictures
 from deeper.distortions import Policy
 from deeper.distortions.apply import Distorter
@@ -36,6 +36,7 @@ from deeper.runs.plan import Plan, architecture_of, make_plan, preprocess_of
 from deeper.training.events import CheckpointDue, EpochDone, Event, Finished, Notice
 from deeper.training.loop import Feed, seconds_per_step
 from deeper.training.loop import train as loop
+from deeper.training.memory import keep_memory
 from deeper.training.precision import choose_device, choose_precision
 from deeper.training.state import State
 from deeper.values import to_plain
@@ -119,7 +120,6 @@ def train(
     for reason in (*plan.reasons, why):
         say(reason)
     chosen_policy = Policy.load(policy) if policy else None
-    target.mkdir(parents=True, exist_ok=True)
     config = Config(
         dataset=relative_dataset(dataset.path, target),
         dataset_hash=dataset.info.hash,
@@ -196,6 +196,7 @@ class _Work:
         self.path, self.config, self.dataset, self.workers, self.console = path, config, dataset, workers, console
         self.handlers = list(handlers)
         options = config.options
+        keep_memory()
         self.preprocess = preprocess_of(config, dataset)
         self.architecture = architecture_of(config, dataset)
         # The initial weights are a function of the seed alone.
@@ -271,6 +272,8 @@ class _Work:
             self.say(f"{options.minutes:g} minutes are {steps:,} steps ({steps / per_epoch:.1f} epochs) at {each * 1e3:.0f} ms")
         self.config = replace(self.config, steps=steps)
         self.state.steps = steps
+        with files.storage(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         write_config(self.path, self.config)
 
     def _seconds_per_validation(self) -> float:
