@@ -58,8 +58,8 @@ format: $(VENV)/.installed-dev      ## put the code into its shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-long: $(VENV)/.installed-dev        ## soaks: fifty kills, more fuzzing
-	$(BIN)/python -m pytest -m long
+long: $(VENV)/.installed-dev        ## soaks: fifty kills, property tests twenty times as long
+	$(BIN)/python -m pytest -m "(long or hypothesis) and not tensorflow" --hypothesis-profile=long
 
 test-tensorflow: $(VENV)/.installed-dev .venv-tensorflow/.installed  ## against real TensorFlow and Keras
 	$(BIN)/python -m pytest -m tensorflow

@@ -7,6 +7,7 @@ import inspect
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_type_checkers_see_the_same_names() -> None:
     }
     assert sorted(seen) == sorted(set(deeper.__all__) - {"__version__"})
     for name, (module, attribute) in seen.items():
-        assert getattr(sys.modules[module], attribute) is getattr(deeper, name)
+        assert getattr(import_module(module), attribute) is getattr(deeper, name)
 
 
 def test_importing_loads_nothing_heavy() -> None:
