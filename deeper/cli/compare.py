@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from deeper.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from deeper.evaluation import Comparison
+    from deeper.evaluation import Comparison, Pair
+
+FIGURES = (".svg", ".pdf", ".png")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Compare runs on the same pictures: a table, paired tests, a vector figure, a LaTeX table.
 
-    Example: deeper compare runs/a runs/b --figure comparison.svg --latex comparison.tex
+    Example: deeper compare runs/a runs/b --figure comparison.pdf --latex comparison.tex
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
@@ -31,81 +33,90 @@ class Arguments:
     figure: Path | None = None
     """Write a figure: .svg, .pdf or .png."""
     latex: Path | None = None
-    """Write a LaTeX table (needs \\usepackage{booktabs})."""
+    """Write LaTeX tables (they need the package booktabs)."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str = "auto"
+    model: str | None = None
+    """The import path of a network of your own, where a bundle needs it."""
     json: bool = False
     """Print one JSON object (docs/json.md describes its keys)."""
 
 
 def main(arguments: Arguments) -> None:
     """Compare and print."""
-    if len(arguments.runs) < 2:
-        raise UsageError("name at least two runs to compare")
-    if arguments.figure and arguments.figure.suffix not in (".svg", ".pdf", ".png"):
-        raise UsageError(f"--figure {printable(arguments.figure)}: wanted a name that ends in .svg, .pdf or .png")
+    # Before the runs are judged: that may take minutes.
+    if arguments.figure and arguments.figure.suffix.lower() not in FIGURES:
+        raise UsageError(f"--figure {printable(arguments.figure)}: wanted a name that ends in {', '.join(FIGURES)}")
     from deeper.runs import compare_runs
 
-    comparison = compare_runs(list(arguments.runs), split=arguments.split, source=arguments.source)
+    comparison = compare_runs(
+        arguments.runs,
+        split=arguments.split,
+        source=arguments.source,
+        device=arguments.device,
+        precision=arguments.precision,
+        model=arguments.model,
+    )
     if arguments.figure:
         from deeper.evaluation.comparison_figure import draw
 
         draw(comparison, arguments.figure)
     if arguments.latex:
         from deeper import files
+        from deeper.evaluation.comparison_table import latex
 
         files.write_text(arguments.latex, latex(comparison))
     if arguments.json:
-        print(json.dumps(comparison.to_plain(), allow_nan=False))
+        print(json.dumps({"split": arguments.split, **comparison.to_plain()}, allow_nan=False))
     else:
-        _print(comparison)
+        _print(comparison, arguments)
 
 
-_SPECIAL = {character: "\\" + character for character in "&%$#_{}"}
-_RARE = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-
-
-def _escaped(text: str) -> str:
-    return "".join({**_SPECIAL, **_RARE}.get(character, character) for character in printable(text, 60))
-
-
-def latex(comparison: Comparison) -> str:
-    """A booktabs table: accuracy in per cent with its 95 % interval, errors, balanced accuracy, macro F1."""
-    rows = []
-    for name, one in comparison.evaluations.items():
-        low, high = one.interval
-        rows.append(
-            f"{_escaped(name)} & {one.accuracy * 100:.2f} ({low * 100:.2f}--{high * 100:.2f}) & {one.total - one.correct} & "
-            f"{one.balanced_accuracy * 100:.2f} & {one.macro_f1:.4f} \\\\"
-        )
-    head = "Run & Accuracy, \\% (95\\,\\% interval) & Errors & Balanced, \\% & Macro F1 \\\\"
-    return "\n".join(
-        ["\\begin{tabular}{lrrrr}", "\\toprule", head, "\\midrule", *rows, "\\bottomrule", "\\end{tabular}", ""]
-    )
-
-
-def _print(comparison: Comparison) -> None:
+def _print(comparison: Comparison, arguments: Arguments) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
-    table = Table("run", "accuracy", "95 % interval", "errors", "balanced", "macro F1", box=None, header_style="bold")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    # Run names are free text: no markup, no emoji codes.
+    console = Console(highlight=False, markup=False, emoji=False)
+    total = next(iter(comparison.evaluations.values())).total
+    console.print(f"{len(comparison.evaluations)} runs on the same {total:,} {printable(arguments.split)} pictures\n")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("run", "accuracy, %", "95 % interval", "errors", "balanced, %", "macro-F1"):
+        table.add_column(name, justify="left" if name == "run" else "right")
     for name, one in comparison.evaluations.items():
         low, high = one.interval
-        errors = f"{one.total - one.correct:,}"
-        interval = f"{low:.2%} to {high:.2%}"
-        balanced = f"{one.balanced_accuracy:.2%}"
         table.add_row(
-            escape(printable(name, 60)), f"{one.accuracy:.2%}", interval, errors, balanced, f"{one.macro_f1:.4f}"
+            Text(printable(name, 60)),
+            f"{one.accuracy * 100:.2f}",
+            f"{low * 100:.2f}–{high * 100:.2f}",
+            f"{one.total - one.correct:,}",
+            f"{one.balanced_accuracy * 100:.2f}",
+            f"{one.macro_f1:.4f}",
         )
     console.print(table)
+    console.print()
     for pair in comparison.pairs:
-        low, high = pair.interval
-        verdict = "differ" if pair.p_value < 0.05 else "no difference can be told"
-        line = (
-            f"{printable(pair.first, 60)} − {printable(pair.second, 60)}: {pair.difference * 100:+.2f} points "
-            f"({low * 100:+.2f} to {high * 100:+.2f}); only one right: {pair.only_first} and {pair.only_second}; "
-            f"McNemar p = {pair.p_value:.3g}: {verdict}"
+        console.print(_sentence(pair), soft_wrap=True)
+    if len(comparison.pairs) > 1:
+        console.print(
+            f"p: exact McNemar, adjusted by Holm over {len(comparison.pairs)} pairs; each interval is of its pair alone",
+            soft_wrap=True,
         )
-        console.print(escape(line), soft_wrap=True)
+    for path in (arguments.figure, arguments.latex):
+        if path:
+            console.print(f"wrote {printable(path)}", soft_wrap=True)
+
+
+def _sentence(pair: Pair) -> str:
+    low, high = pair.interval
+    first, second = printable(pair.first, 60), printable(pair.second, 60)
+    if pair.differs:
+        better, worse = (first, second) if pair.difference > 0 else (second, first)
+        verdict = f"{better} is better than {worse}"
+    else:
+        verdict = f"no difference between {first} and {second} can be told"
+    return (
+        f"{verdict}: {first} − {second} = {pair.difference * 100:+.2f} points (95 % interval {low * 100:+.2f} to "
+        f"{high * 100:+.2f}); right alone {pair.only_first:,} and {pair.only_second:,} times, p = {pair.adjusted:.2g}"
+    )

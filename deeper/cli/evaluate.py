@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from deeper.errors import printable
+from deeper.errors import UsageError, printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from deeper.evaluation import Evaluation
+
+# Classes and confusions that are printed; --json has all of them.
+CLASSES, CONFUSIONS = 30, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,8 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Evaluate and print."""
+    if arguments.errors < 0:
+        raise UsageError(f"--errors: wanted 0 or more, got {arguments.errors}")
     from deeper.runs import evaluate_run
 
     evaluation = evaluate_run(
@@ -54,52 +62,103 @@ def main(arguments: Arguments) -> None:
         model=arguments.model,
     )
     if arguments.json:
-        print(
-            json.dumps({"run": str(arguments.run), "split": arguments.split, **evaluation.to_plain()}, allow_nan=False)
-        )
+        plain = {"run": str(arguments.run), "split": arguments.split, "checkpoint": arguments.checkpoint}
+        print(json.dumps({**plain, **evaluation.to_plain()}, allow_nan=False))
         return
-    _print(evaluation, arguments)
-
-
-def _print(evaluation: Evaluation, arguments: Arguments) -> None:
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    console = Console(highlight=False)
+    # Class names and ids are other people's text: no markup, no emoji codes, no guessing of colours.
+    console = Console(highlight=False, markup=False, emoji=False)
+    _headline(console, evaluation, arguments)
+    _classes(console, evaluation)
+    _confusions(console, evaluation)
+    _calibration(console, evaluation)
+    _errors(console, evaluation, arguments)
+
+
+def _headline(console: Console, evaluation: Evaluation, arguments: Arguments) -> None:
     low, high = evaluation.interval
-    console.print(
-        f"[bold]{evaluation.accuracy:.2%}[/bold] of {evaluation.total:,} {escape(arguments.split)} pictures right "
-        f"({evaluation.correct:,}; 95 % interval {low:.2%} to {high:.2%})"
+    line = (
+        f"{evaluation.accuracy * 100:.2f} % ({evaluation.correct:,} of {evaluation.total:,}; "
+        f"95 % interval {low * 100:.2f}–{high * 100:.2f})"
     )
-    console.print(
-        f"balanced accuracy {evaluation.balanced_accuracy:.2%} · macro F1 {evaluation.macro_f1:.4f} · "
-        f"top-{min(5, len(evaluation.classes))} {evaluation.top(5):.2%} · calibration error {evaluation.calibration_error:.4f}"
-    )
-    table = Table(
-        "class", "pictures", "right", "recall", "precision", "F1", box=None, pad_edge=False, header_style="bold"
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
-    shown = sorted(evaluation.per_class, key=lambda one: (one.recall is None, one.recall or 0, one.name))[:30]
-    for result in shown:
-        numbers = (
-            f"{value:.2%}" if value is not None else "–" for value in (result.recall, result.precision, result.f1)
+    console.print(f"{line} on {printable(arguments.split)} of {printable(arguments.run)}", style="bold", soft_wrap=True)
+    tops = ", ".join(f"top-{k} {share * 100:.2f} %" for k, share in evaluation.top_accuracies.items() if k > 1)
+    balanced = f"balanced accuracy {evaluation.balanced_accuracy * 100:.2f} %, macro-F1 {evaluation.macro_f1:.4f}"
+    console.print(f"{balanced}{', ' if tops else ''}{tops}\n", soft_wrap=True)
+
+
+def _classes(console: Console, evaluation: Evaluation) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("class", "pictures", "right", "recall, %", "95 % interval", "precision, %", "F1"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    # The worst first: that is where the reader has to look.
+    ranked = sorted(evaluation.per_class, key=lambda one: (one.recall is None, one.recall or 0.0))
+    for one in ranked[:CLASSES]:
+        interval = "–".join(f"{bound * 100:.1f}" for bound in one.recall_interval) if one.recall_interval else "none"
+        table.add_row(
+            Text(printable(one.name, 40)),
+            f"{one.support:,}",
+            f"{one.correct:,}",
+            "none" if one.recall is None else f"{one.recall * 100:.2f}",
+            interval,
+            "none" if one.precision is None else f"{one.precision * 100:.2f}",
+            "none" if one.f1 is None else f"{one.f1:.4f}",
         )
-        table.add_row(escape(printable(result.name, 40)), f"{result.support:,}", f"{result.correct:,}", *numbers)
     console.print(table)
-    if len(evaluation.per_class) > len(shown):
-        console.print(f"… the {len(evaluation.per_class) - len(shown)} better classes are left out")
-    confused = evaluation.confused()[:5]
-    if confused:
-        pairs = "   ".join(f"{printable(true, 30)} → {printable(given, 30)} {count}" for true, given, count in confused)
-        console.print(f"most confused: {escape(pairs)}")
-    for mistake in evaluation.mistakes[: arguments.errors]:
-        line = (
-            f"  {printable(mistake.id, 60)}  is {printable(mistake.label, 30)}, given {printable(mistake.predicted, 30)} "
-            f"({mistake.probability:.1%})"
+    if len(ranked) > CLASSES:
+        console.print(f"… and {len(ranked) - CLASSES:,} classes that do no worse: --json")
+
+
+def _confusions(console: Console, evaluation: Evaluation) -> None:
+    pairs = evaluation.confused()[:CONFUSIONS]
+    if pairs:
+        shown = ",  ".join(
+            f"{printable(true, 30)} → {printable(given, 30)} ({count:,})" for true, given, count in pairs
         )
-        console.print(escape(line), soft_wrap=True)
-    left = len(evaluation.mistakes) - arguments.errors
-    if left > 0:
-        console.print(f"  … and {left:,} more errors: --errors {len(evaluation.mistakes)}, or --json")
+        console.print(f"\nmost confused: {shown}", soft_wrap=True)
+
+
+def _calibration(console: Console, evaluation: Evaluation) -> None:
+    gap = float(evaluation.confidence.mean()) - evaluation.accuracy
+    error = evaluation.calibration_error
+    if error < 0.02:
+        word = "probabilities mean what they say"
+    elif abs(gap) < error / 2:
+        word = "too sure in places, too unsure in others"
+    else:
+        word = "it is surer than it is right" if gap > 0 else "it is more often right than it is sure"
+    console.print(
+        f"\ncalibration error {error:.4f} (15 bins): {word}; log loss {evaluation.negative_log_likelihood:.4f}, "
+        f"Brier {evaluation.brier_score:.4f}",
+        soft_wrap=True,
+    )
+
+
+def _errors(console: Console, evaluation: Evaluation, arguments: Arguments) -> None:
+    mistakes = evaluation.mistakes
+    if not mistakes:
+        console.print("\nno errors")
+    elif arguments.errors:
+        shown = min(arguments.errors, len(mistakes))
+        console.print(f"\nthe {shown} surest of {len(mistakes):,} errors:")
+    for one in mistakes[: arguments.errors]:
+        console.print(
+            f"  {printable(one.id, 60)}  is {printable(one.label, 30)}, taken for {printable(one.predicted, 30)} "
+            f"({one.probability:.1%}; {printable(one.label, 30)} {one.true_probability:.1%})",
+            soft_wrap=True,
+        )
+    # What is typed again must be safe to type.
+    run = printable(shlex.quote(str(arguments.run)))
+    steps = [(f"deeper compare {run} OTHER_RUN", "is it better than another, on the same pictures?")]
+    if (arguments.run / "tensorboard").is_dir():  # a bundle alone has none
+        steps.insert(0, (f"deeper board {run}", "misclassified pictures, statistics of every layer"))
+    if len(mistakes) > arguments.errors:
+        steps.insert(0, (f"deeper evaluate {run} --json", f"all {len(mistakes):,} errors, the whole confusion matrix"))
+    width = max(len(step) for step, _ in steps)
+    console.print("\nnext:")
+    for step, what in steps:
+        console.print(f"  {step:<{width}}   {what}", soft_wrap=True)

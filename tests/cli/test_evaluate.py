@@ -1,0 +1,127 @@
+"""`deeper evaluate` and `deeper compare` as processes, on bundles and a small dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from deeper.cli import main
+from deeper.records import BuildOptions, build, open_source
+from tests.sample_network import CLASSES, digits, network, write
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "a\nb",
+    "[red]x[/red]",
+    ":smile:",
+    "é 漢字",
+    "y" * 3000,
+    "$x$",
+    "%&_#",
+    "~^\\",
+    "9",
+)
+
+
+def dataset(folder: Path, names: tuple[str, ...]) -> Path:
+    arrays = {}
+    for split, count in (("train", 40), ("test", 120)):
+        images, labels = digits(split, count)
+        arrays[split] = (images[..., 0], [names[label] for label in labels])
+    build(open_source(arrays), folder, options=BuildOptions(workers=1, validation=0))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("judged")
+    dataset(folder / "plain", CLASSES)
+    dataset(folder / "hostile", HOSTILE)
+    write(folder / "good")
+    weights = network().state_dict()
+    last = weights["logits.weight"]
+    last.add_(last.std() * torch.randn(last.shape, generator=torch.Generator().manual_seed(0)))
+    write(folder / "worse $1$", weights=weights)
+    write(folder / "named", classes=HOSTILE)
+    return folder
+
+
+def test_the_report_for_people(run_deeper, place):
+    done = run_deeper("evaluate", place / "good", place / "plain", "--errors", "3")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout
+    assert " % (" in text and "of 120; 95 % interval" in text and "balanced accuracy" in text
+    assert "most confused" in text and "calibration error" in text and "3 surest of" in text and "next:" in text
+    assert "array:" in text or "test/" in text  # ids of the errors
+
+
+def test_the_json_says_the_same(run_deeper, place):
+    done = run_deeper("evaluate", place / "good", place / "plain", "--json")
+    plain = json.loads(done.stdout)
+    assert {"accuracy", "correct", "total", "interval", "per_class", "errors"} <= set(plain)
+    assert plain["total"] == 120 and plain["correct"] == 120 - len(plain["errors"]) == round(plain["accuracy"] * 120)
+    assert [one["class"] for one in plain["per_class"]] == list(CLASSES)
+    assert plain["split"] == "test"
+
+
+def test_hostile_class_names_are_inert(run_deeper, place):
+    done = run_deeper("evaluate", place / "named", place / "hostile", "--errors", "100")
+    assert done.returncode == 0, done.stderr
+    assert "[red]x[/red]" in done.stdout and ":smile:" in done.stdout and "a\\nb" in done.stdout
+    assert "y" * 200 not in done.stdout
+    plain = json.loads(run_deeper("evaluate", place / "named", place / "hostile", "--json").stdout)
+    assert set(plain["classes"]) == set(HOSTILE)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "parts"),
+    [
+        (["good"], 2, ["is a bundle", "dataset"]),
+        (["nowhere", "plain"], 6, ["nowhere", "does not exist"]),
+        (["good", "plain", "--split", "tset"], 4, ["tset"]),
+        (["good", "plain", "--split", "validation"], 4, ["validation"]),
+        (["good", "hostile"], 2, ["does not know"]),
+        (["good", "plain", "--checkpoint", "last"], 5, ["no checkpoints"]),
+        (["good", "plain", "--errors", "-1"], 2, ["--errors"]),
+    ],
+)
+def test_one_clear_line(capsys, place, words, code, parts):
+    words = [place / word if word in ("good", "nowhere", "plain", "hostile") else word for word in words]
+    with pytest.raises(SystemExit) as exited:
+        main(["evaluate", *map(str, words)])
+    errors = capsys.readouterr().err
+    assert exited.value.code == code, errors
+    assert len(errors.strip().splitlines()) == 1
+    for part in parts:
+        assert part in errors
+
+
+def test_compare(run_deeper, place, tmp_path):
+    words = ("compare", place / "good", place / "worse $1$", "--source", place / "plain")
+    done = run_deeper(*words, "--figure", tmp_path / "figure.svg", "--latex", tmp_path / "table.tex")
+    assert done.returncode == 0, done.stderr
+    assert "good is better than worse $1$" in done.stdout and "p = " in done.stdout
+    assert "worse $1$" in (tmp_path / "figure.svg").read_text()
+    assert "worse \\$1\\$" in (tmp_path / "table.tex").read_text()
+    plain = json.loads(run_deeper(*words, "--json").stdout)
+    assert [one["run"] for one in plain["runs"]] == ["good", "worse $1$"]
+    assert plain["pairs"][0]["differs"] is True and plain["pairs"][0]["difference"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["good"], "at least two"),
+        (["good", "good"], "named twice"),
+        (["good", "worse $1$", "--figure", "x.jpg"], ".svg, .pdf, .png"),
+    ],
+)
+def test_comparisons_that_cannot_be(capsys, place, words, message):
+    words = [place / word if word in ("good", "worse $1$") else word for word in words]
+    with pytest.raises(SystemExit) as exited:
+        main(["compare", *map(str, words)])
+    errors = capsys.readouterr().err
+    assert exited.value.code == 2 and message in errors and len(errors.strip().splitlines()) == 1

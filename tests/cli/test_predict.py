@@ -1,0 +1,128 @@
+"""`deeper predict` as a process: order, formats, bad files, hostile names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deeper.cli import main
+from deeper.images import encode_png
+from tests.sample_network import digits, write
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("run") / "bundle")
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "inner").mkdir(parents=True)
+    for name, image in zip(("b.png", "a.png", "inner/c.png"), digits("test", 3)[0], strict=True):
+        (folder / name).write_bytes(encode_png(image))
+    (folder / "notes.txt").write_text("not looked at")
+    return folder
+
+
+def test_a_folder_in_order(run_deeper, run, pictures):
+    done = run_deeper("predict", run, pictures, "--top", "2")
+    assert done.returncode == 0 and done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [
+        str(pictures / name) for name in ("a.png", "b.png", "inner/c.png")
+    ]
+    assert all(line.count("%") == 2 for line in lines)
+
+
+def test_json_is_one_object_and_a_bad_file_stops_nothing(run_deeper, run, pictures):
+    (pictures / "a-bad.png").write_text("text")
+    done = run_deeper(
+        "predict",
+        run,
+        pictures / "b.png",
+        pictures / "a-bad.png",
+        pictures / "nowhere.png",
+        pictures / "a.png",
+        "--json",
+        "--top",
+        "3",
+    )
+    assert done.returncode == 0
+    plain = json.loads(done.stdout)
+    assert [Path(one["path"]).name for one in plain["predictions"]] == ["b.png", "a.png"]
+    assert [Path(one["path"]).name for one in plain["failed"]] == ["a-bad.png", "nowhere.png"]
+    first = plain["predictions"][0]
+    assert first["top"][0] == {"class": first["class"], "probability": first["probability"]} and len(first["top"]) == 3
+    assert (
+        done.stderr.startswith("2 of 4 files could not be classified:") and "nowhere.png: no such file" in done.stderr
+    )
+
+
+def test_csv_patterns_and_a_list_on_standard_input(run, pictures, tmp_path):
+    hostile = pictures / 'x,"y"\n<b>.png'
+    hostile.write_bytes((pictures / "a.png").read_bytes())
+    words = [sys.executable, "-m", "deeper", "predict", str(run), str(pictures / "?.png"), "-", str(hostile), "--csv"]
+    done = subprocess.run(
+        words, input=f"{pictures}/inner/c.png\n\n", capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    rows = list(csv.reader(io.StringIO(done.stdout)))
+    assert rows[0] == ["path", "class", "probability"]
+    assert [row[0] for row in rows[1:]] == [
+        *(str(pictures / n) for n in ("a.png", "b.png", "inner/c.png")),
+        str(hostile),
+    ]
+    assert all(0 < float(row[2]) <= 1 for row in rows[1:])
+
+
+@pytest.mark.parametrize("flag", ["--csv", "--json"])
+def test_names_that_are_no_utf_8(run, tmp_path, flag):
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    with open(name, "wb") as file:
+        file.write(encode_png(digits("test", 1)[0][0]))
+    words = [sys.executable, "-m", "deeper", "predict", str(run), name, flag]
+    done = subprocess.run(words, capture_output=True, cwd=tmp_path, check=True)
+    assert b"caf" in done.stdout and done.stderr == b""
+
+
+def test_exit_3_only_if_nothing_could_be_predicted(run_deeper, run, pictures, tmp_path):
+    done = run_deeper("predict", run, pictures / "notes.txt", pictures / "nowhere.png", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["predictions"] == [] and len(json.loads(done.stdout)["failed"]) == 2
+    assert len(done.stderr.splitlines()) == 1 and "none of the 2 files" in done.stderr
+    (tmp_path / "void").mkdir()
+    done = run_deeper("predict", run, tmp_path / "void")
+    assert done.returncode == 3 and "no picture found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [(["x.png", "--json", "--csv"], "not both"), (["x.png", "--top", "0"], "at least 1")]
+)
+def test_options_that_cannot_be(capsys, run, words, message):
+    with pytest.raises(SystemExit) as exited:
+        main(["predict", str(run), *words])
+    errors = capsys.readouterr().err
+    assert exited.value.code == 2 and message in errors and len(errors.splitlines()) == 1
+
+
+def test_hostile_class_names_are_inert(run_deeper, tmp_path, pictures):
+    names = ("<script>", "a\nb", "\x1b[2J", "[red]x[/red]", ":smile:", "x" * 3000, "‮", "é漢", "", "9")
+    bundle = write(tmp_path / "bundle", classes=names)
+    done = run_deeper("predict", bundle, pictures, "--top", "10")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 3
+    assert "\x1b" not in done.stdout and "‮" not in done.stdout and "[red]x[/red]" in done.stdout
+    plain = json.loads(run_deeper("predict", bundle, pictures, "--top", "10", "--json").stdout)
+    assert {one["class"] for one in plain["predictions"][0]["top"]} == set(names)
+
+
+def test_a_reader_that_leaves_is_no_error(run, pictures):
+    command = f"{sys.executable} -m deeper predict {run} {pictures} {pictures} {pictures} | head -c 5"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr

@@ -1,0 +1,249 @@
+"""`Classifier`: every way to give a picture, one answer."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deeper.errors import BundleError, SourceError, UsageError
+from deeper.images import encode_png
+from deeper.inference import predictor, softmax
+from deeper.prediction import Classifier, Failed, Prediction
+from tests.sample_network import CLASSES, PREPROCESS, digits, network, write
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("run") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def classifier(folder) -> Classifier:
+    return Classifier(folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return digits("test", 60)[0]
+
+
+def same(one: Prediction, other: Prediction) -> bool:
+    return np.array_equal(one.logits, other.logits)
+
+
+def test_a_prediction(classifier, images):
+    one = classifier(images[0])
+    assert isinstance(one, Prediction) and one.label == CLASSES[one.index]
+    assert next(iter(one.probabilities)) == one.label and one.probabilities[one.label] == one.probability
+    values = list(one.probabilities.values())
+    assert values == sorted(values, reverse=True) and sum(values) == pytest.approx(1)
+    assert set(one.probabilities) == set(CLASSES) and one.logits.dtype == np.float32
+    assert one.top(3) == list(one.probabilities.items())[:3]
+    assert classifier.classes == CLASSES
+
+
+def test_answers_are_bit_equal_to_the_one_path(classifier, images):
+    wanted = predictor(network(), PREPROCESS)(images).logits
+    np.testing.assert_array_equal([one.logits for one in classifier(images)], wanted)
+
+
+def test_across_batch_sizes_they_agree(folder, images, classifier):
+    wanted = softmax(np.stack([one.logits for one in classifier(images)]))
+    given = softmax(np.stack([one.logits for one in Classifier(folder, device="cpu", batch=7)(images)]))
+    assert np.abs(given - wanted).max() <= 1e-5
+
+
+def png(picture) -> bytes:
+    return encode_png(picture)
+
+
+ONE = {
+    "H×W×1": lambda p: p,
+    "H×W": lambda p: p[..., 0],
+    "H×W×3": lambda p: np.repeat(p, 3, axis=2),
+    "floats 0..1": lambda p: p[..., 0] / 255,
+    "floats 0..255": lambda p: p.astype(np.float64),
+    "float32 0..1": lambda p: (p / 255).astype(np.float32),
+    "int64": lambda p: p.astype(np.int64),
+    "PNG bytes": png,
+    "a bytearray": lambda p: bytearray(png(p)),
+    "a memoryview": lambda p: memoryview(png(p)),
+    "PIL L": lambda p: Image.fromarray(p[..., 0]),
+    "PIL RGB": lambda p: Image.fromarray(p[..., 0]).convert("RGB"),
+    "PIL LA": lambda p: Image.fromarray(p[..., 0]).convert("LA"),
+    "PIL RGBA": lambda p: Image.fromarray(p[..., 0]).convert("RGBA"),
+    "PIL I;16": lambda p: Image.fromarray(p[..., 0].astype(np.uint16) * 257),
+    "PIL from a file": lambda p: Image.open(io.BytesIO(png(p))),
+    "a tensor": lambda p: torch.from_numpy(p),
+}
+
+
+@pytest.mark.parametrize("kind", ONE)
+def test_one_picture_in_every_form(classifier, images, kind):
+    given = classifier(ONE[kind](images[3].copy()))
+    assert isinstance(given, Prediction) and same(given, classifier(images[3]))
+
+
+def test_file_names(classifier, images, tmp_path, monkeypatch):
+    path = tmp_path / "ein Bild\nmit é.png"
+    path.write_bytes(png(images[3]))
+    assert same(classifier(path), classifier(images[3])) and same(classifier(str(path)), classifier(images[3]))
+    assert classifier(path).source == str(path)
+
+
+MANY = {
+    "N×H×W×1": lambda p: p,
+    "N×H×W": lambda p: p[..., 0],
+    "N×H×W×3": lambda p: np.repeat(p, 3, axis=3),
+    "floats 0..1": lambda p: p / 255,
+    "floats 0..255": lambda p: p.astype(np.float32),
+    "a list": list,
+    "a tuple of mixed kinds": lambda p: tuple(png(one) if number % 2 else one[..., 0] for number, one in enumerate(p)),
+    "a generator": iter,
+    "a tensor": lambda p: torch.from_numpy(p[..., 0]),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_several_pictures_in_every_form_and_in_order(classifier, images, kind):
+    wanted, given = classifier(images), classifier(MANY[kind](images.copy()))
+    assert isinstance(given, list) and len(given) == 60
+    assert all(same(one, other) for one, other in zip(given, wanted, strict=True))
+
+
+def test_different_sizes_in_one_list(classifier, images):
+    large = np.kron(images[0][..., 0], np.ones((5, 5), np.uint8))
+    wide = np.zeros((40, 90, 3), np.uint8)
+    answers = classifier([large, wide, images[1]])
+    assert [answer.source for answer in answers] == ["picture 0", "picture 1", "picture 2"]
+    assert answers[0].label == classifier(images[0]).label and same(answers[2], classifier([images[1]] * 3)[2])
+
+
+def test_three_axes_are_one_picture_only_with_1_3_or_4_channels(classifier):
+    assert isinstance(classifier(np.zeros((40, 30, 3), np.uint8)), Prediction)
+    assert isinstance(classifier(np.zeros((40, 30, 1), np.uint8)), Prediction)
+    assert len(classifier(np.zeros((3, 40, 30), np.uint8))) == 3
+    assert len(classifier(np.zeros((1, 40, 30), np.uint8))) == 1
+    with pytest.raises(SourceError, match="drop alpha"):
+        classifier(np.zeros((40, 30, 4), np.uint8))
+
+
+def test_a_dark_picture_among_bright_ones_stays_dark(classifier, images):
+    dark = (images[:1] > 128).astype(np.float32)  # grey levels 0 and 1 of 255
+    bright = images[1:2].astype(np.float32)
+    together = classifier(np.concatenate([dark, bright]))
+    assert same(together[0], classifier([dark[0].astype(np.uint8), images[1]])[0])
+
+
+def test_nothing_gives_nothing(classifier):
+    assert classifier([]) == [] and classifier(np.zeros((0, 28, 28), np.uint8)) == []
+
+
+def test_flat_pictures_are_not_misread_as_one(classifier, images):
+    flat = images.reshape(60, 784)
+    with pytest.raises(SourceError, match=r"60 flat pictures of 28×28.*reshape\(-1, 28, 28\)"):
+        classifier(flat)
+    assert len(classifier(flat.reshape(-1, 28, 28))) == 60
+    assert isinstance(classifier(flat[..., None]), Prediction)
+
+
+def test_exif_turn_of_a_pillow_image_is_that_of_its_file(classifier, images, tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(images[0][..., 0]).save(tmp_path / "turned.png", exif=turned)
+    with Image.open(tmp_path / "turned.png") as opened:
+        assert same(classifier(opened), classifier(tmp_path / "turned.png"))
+    assert not same(classifier(tmp_path / "turned.png"), classifier(images[0]))
+
+
+def bad_pictures(tmp_path: Path) -> dict[str, object]:
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "cut.png").write_bytes(png(digits("test", 60)[0][0])[:60])
+    os.mkfifo(tmp_path / "fifo.png")
+    return {
+        "text.jpg": tmp_path / "text.jpg",
+        "empty.png": tmp_path / "empty.png",
+        "cut.png": tmp_path / "cut.png",
+        "fifo.png": tmp_path / "fifo.png",
+        "nowhere.png": tmp_path / "nowhere.png",
+        tmp_path.name: tmp_path,
+        "nul": "nul\0name",
+        "picture 1": np.full((28, 28), np.nan),
+        "picture 1: ": np.zeros((2, 2, 2, 2)),
+        "a int": 3,
+        "a NoneType": None,
+    }
+
+
+def test_a_bad_picture_in_a_list_is_named(classifier, images, tmp_path):
+    for name, bad in bad_pictures(tmp_path).items():
+        with pytest.raises(SourceError) as caught:
+            classifier([images[0], bad, images[1]])
+        assert name in str(caught.value) and "\n" not in str(caught.value) and "\0" not in str(caught.value)
+        # Or skipped: its neighbours are answered as ever.
+        answers = classifier([images[0], bad, images[1]], on_error="skip")
+        assert isinstance(answers[1], Failed) and answers[1].reason
+        assert [answer.label for answer in (answers[0], answers[2])] == [one.label for one in classifier(images[:2])]
+
+
+def test_predict_many_streams_in_bounded_memory(folder, images):
+    classifier = Classifier(folder, device="cpu", batch=8)
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        for number in itertools.count():
+            taken += 1
+            yield images[number % 60]
+
+    answers = list(itertools.islice(classifier.predict_many(endless()), 20))
+    assert [one.label for one in answers] == [one.label for one in classifier(images[:20])]
+    assert taken == 24  # never more than one batch ahead
+
+
+def test_predict_many_gives_what_came_before_a_bad_one(classifier, images):
+    stream = classifier.predict_many([images[0], images[1], b"no picture"])
+    assert [next(stream).source, next(stream).source] == ["picture 0", "picture 1"]
+    with pytest.raises(SourceError, match="picture 2"):
+        next(stream)
+
+
+@pytest.mark.parametrize("given", [3, None, {"a": 1}])
+def test_what_is_no_picture_at_all(classifier, given):
+    with pytest.raises(UsageError, match="is no picture"):
+        classifier(given)
+
+
+def test_the_temperature_divides_the_logits(tmp_path, images, classifier):
+    warm = Classifier(write(tmp_path / "bundle", temperature=3.0), device="cpu")
+    one, other = classifier(images[0]), warm(images[0])
+    np.testing.assert_array_equal(one.logits, other.logits)
+    assert other.probability == pytest.approx(softmax(one.logits / 3).max())
+    assert other.probability < one.probability and other.label == one.label
+
+
+def test_a_run_folder_or_its_bundle(folder):
+    assert Classifier(folder.parent, device="cpu").path == folder
+
+
+def test_no_bundle(tmp_path):
+    with pytest.raises(BundleError, match="does not exist"):
+        Classifier(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match="holds no bundle"):
+        Classifier(tmp_path)
+
+
+def test_importing_it_needs_no_torch():
+    code = "import sys, deeper.prediction; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
