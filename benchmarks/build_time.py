@@ -56,7 +56,9 @@ def main() -> None:
             for copy in range(arguments.copies):
                 target = folder / picture.parent.name / f"{copy}-{picture.parent.parent.name}-{picture.name}"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                os.link(picture, target) if os.stat(picture).st_dev == os.stat(place).st_dev else shutil.copy(picture, target)
+                os.link(picture, target) if os.stat(picture).st_dev == os.stat(place).st_dev else shutil.copy(
+                    picture, target
+                )
         paths = [str(path) for path in sorted(folder.rglob("*.jpg"))]
         decoding_seconds(paths, pool)
         ratios = []

@@ -33,7 +33,10 @@ def main() -> None:
             accuracies.append(evaluation.accuracy)
             seconds.append(result.seconds)
             validation = f"{result.validation.accuracy:.2%}" if result.validation else "-"
-            print(f"seed {seed}: test {evaluation.accuracy:.2%}, validation {validation}, {result.seconds:.0f} s", flush=True)
+            print(
+                f"seed {seed}: test {evaluation.accuracy:.2%}, validation {validation}, {result.seconds:.0f} s",
+                flush=True,
+            )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
         f"recipe {arguments.recipe}, {len(accuracies)} seeds: median {statistics.median(accuracies):.2%}, "

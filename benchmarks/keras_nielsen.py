@@ -48,7 +48,12 @@ def rate(images: np.ndarray, labels: np.ndarray, batch: int, mixed: bool, compil
         metrics=["accuracy"],
         jit_compile=compiled,
     )
-    data = tf.data.Dataset.from_tensor_slices((images, labels)).cache().shuffle(len(images)).batch(batch, drop_remainder=True)
+    data = (
+        tf.data.Dataset.from_tensor_slices((images, labels))
+        .cache()
+        .shuffle(len(images))
+        .batch(batch, drop_remainder=True)
+    )
     data = data.prefetch(tf.data.AUTOTUNE)
     model.fit(data.take(8), epochs=1, verbose=0)
     began = time.perf_counter()

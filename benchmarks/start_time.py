@@ -44,7 +44,9 @@ def main() -> None:
             stderr=subprocess.DEVNULL,
         )
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        print(f"peak memory of building MNIST {before / 1e6:.2f} GB, of training NielsenNet on it {peak / 1e6:.2f} GB or less")
+        print(
+            f"peak memory of building MNIST {before / 1e6:.2f} GB, of training NielsenNet on it {peak / 1e6:.2f} GB or less"
+        )
 
 
 if __name__ == "__main__":

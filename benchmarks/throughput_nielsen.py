@@ -121,7 +121,10 @@ def main() -> None:
             ours.append(deeper_rate(dataset, Path(temporary) / f"run-{number}"))
             if keras_best:
                 keras += keras_rates(arrays, [keras_best])
-            print(f"round {number}: plain {plain[-1]:,.0f}, deeper {ours[-1]:,.0f}, keras {keras[-1] if keras else 0:,.0f}", flush=True)
+            print(
+                f"round {number}: plain {plain[-1]:,.0f}, deeper {ours[-1]:,.0f}, keras {keras[-1] if keras else 0:,.0f}",
+                flush=True,
+            )
     print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
     print(f"deeper / plain PyTorch fp32: {statistics.median(a / b for a, b in zip(ours, plain, strict=True)):.2f}×")
     if keras:

@@ -73,9 +73,7 @@ class _Base:
 
     def _decode_into(self, target: NDArray[np.uint8], positions: NDArray[np.int64]) -> None:
         for row, position in enumerate(positions):
-            target[row] = self.fit.fit(
-                self.split.picture(int(position), at_least=self.fit.needed)
-            )
+            target[row] = self.fit.fit(self.split.picture(int(position), at_least=self.fit.needed))
 
 
 class InMemory(_Base):
@@ -92,7 +90,11 @@ class InMemory(_Base):
         done = 0
         # Threads: the decoders release the interpreter lock while they work.
         with ThreadPoolExecutor(workers) as pool:
-            jobs = [pool.submit(self._decode_into, self.images[chunk[0] : chunk[-1] + 1], chunk) for chunk in chunks if len(chunk)]
+            jobs = [
+                pool.submit(self._decode_into, self.images[chunk[0] : chunk[-1] + 1], chunk)
+                for chunk in chunks
+                if len(chunk)
+            ]
             for job, chunk in zip(jobs, (chunk for chunk in chunks if len(chunk)), strict=True):
                 try:
                     job.result()

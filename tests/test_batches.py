@@ -39,7 +39,9 @@ def kinds(count: int):
 def test_memory_and_stream_give_the_same_batches():
     memory, stream = kinds(103)
     for ours, theirs in zip(
-        shuffled(memory, 10, seed=5, first_step=0, steps=25), shuffled(stream, 10, seed=5, first_step=0, steps=25), strict=True
+        shuffled(memory, 10, seed=5, first_step=0, steps=25),
+        shuffled(stream, 10, seed=5, first_step=0, steps=25),
+        strict=True,
     ):
         assert np.array_equal(ours.images, theirs.images)
         assert np.array_equal(ours.labels, theirs.labels)

@@ -12,7 +12,11 @@ def facts(step):
 
 
 def test_round_trip(tmp_path):
-    tensors = {"a": torch.randn(3, 4), "b": torch.tensor(7), "c": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)}
+    tensors = {
+        "a": torch.randn(3, 4),
+        "b": torch.tensor(7),
+        "c": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
+    }
     checkpoint.save(tmp_path, facts(4), tensors)
     read_facts, read = checkpoint.read(tmp_path, 4)
     assert {name: read_facts[name] for name in facts(4)} == facts(4)

@@ -85,7 +85,11 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(verb, "interrupted", 130)
     except OSError as error:
         place = f" ({printable(error.filename)})" if error.filename else ""
-        _fail(verb, f"{error.strerror or error}{place}; check the path, its permissions and the free space", StorageError.exit_code)
+        _fail(
+            verb,
+            f"{error.strerror or error}{place}; check the path, its permissions and the free space",
+            StorageError.exit_code,
+        )
 
 
 def _fail(verb: str, message: str, code: int) -> None:

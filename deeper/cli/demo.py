@@ -54,7 +54,14 @@ def main(arguments: Arguments) -> None:
         dataset = dataset_for(source, notice=say)
     if not has_bf16(choose_device()):
         say("this processor has no bf16 arithmetic: expect two to four minutes of training instead of one")
-    result = train(dataset, model="nielsen", recipe="fast", out=arguments.out or _free("demo"), seed=arguments.seed, quiet=arguments.json)
+    result = train(
+        dataset,
+        model="nielsen",
+        recipe="fast",
+        out=arguments.out or _free("demo"),
+        seed=arguments.seed,
+        quiet=arguments.json,
+    )
     if result.reason == "interrupted":
         sys.exit(128 + (Interrupts.received or 2))
     evaluation = evaluate_run(result.run, split="test")

@@ -75,9 +75,7 @@ class Distorter:
         return parameters
 
     @torch.no_grad()
-    def __call__(
-        self, images: Tensor, keys: NDArray[np.uint64], labels: NDArray[np.int64], epoch: int
-    ) -> Tensor:
+    def __call__(self, images: Tensor, keys: NDArray[np.uint64], labels: NDArray[np.int64], epoch: int) -> Tensor:
         """uint8 N × H × W × C → float32 N × C × height × width in 0..1.
 
         `keys`, `labels`: of the examples, on the processor. `epoch` counts from 0.

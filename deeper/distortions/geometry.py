@@ -27,9 +27,7 @@ def _wanted(holds: bool, message: str) -> None:
         raise UsageError(message)
 
 
-def _matrices(
-    a: Column, b: Column, c: Column, d: Column, x: Column = 0.0, y: Column = 0.0
-) -> Matrices:
+def _matrices(a: Column, b: Column, c: Column, d: Column, x: Column = 0.0, y: Column = 0.0) -> Matrices:
     """[[a, b, x], [c, d, y]] for each picture."""
     parts = np.broadcast_arrays(a, b, x, c, d, y)
     return np.stack(parts, axis=-1).astype(np.float64).reshape(-1, 2, 3)
@@ -75,7 +73,9 @@ class Scale:
     independent: bool = False
 
     def __post_init__(self) -> None:
-        _wanted(0.1 <= self.low <= self.high <= 10, f"scale: wanted 0.1 ≤ low ≤ high ≤ 10, got {self.low} and {self.high}")
+        _wanted(
+            0.1 <= self.low <= self.high <= 10, f"scale: wanted 0.1 ≤ low ≤ high ≤ 10, got {self.low} and {self.high}"
+        )
 
     def describe(self) -> str:
         return f"scale by {self.low:g} to {self.high:g}" + (", each axis by itself" if self.independent else "")

@@ -1,7 +1,7 @@
 """The class-conditional policy: which distortions must leave which classes alone. Stored as `policy.toml`:
 
-    [classes."2"]
-    never = ["horizontal_flip"]
+[classes."2"]
+never = ["horizontal_flip"]
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Policy:
         try:
             plain = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise UsageError(f"the policy {printable(path)} cannot be read ({error.strerror}); give a policy.toml") from None
+            raise UsageError(
+                f"the policy {printable(path)} cannot be read ({error.strerror}); give a policy.toml"
+            ) from None
         except ValueError as error:
             raise UsageError(f"the policy {printable(path)} is no TOML ({printable(error)})") from None
         return Policy.from_plain(plain, f"policy {printable(path)}")
@@ -66,7 +68,9 @@ class Policy:
                 raise UsageError(f"the policy speaks of a class {printable(name)!r}{nearest(name, classes)}")
             for distortion in rule.never:
                 if distortion not in distortions:
-                    raise UsageError(f"the policy speaks of a distortion {printable(distortion)!r}{nearest(distortion, distortions)}")
+                    raise UsageError(
+                        f"the policy speaks of a distortion {printable(distortion)!r}{nearest(distortion, distortions)}"
+                    )
 
     def allows(self, distortion: str, classes: Sequence[str]) -> NDArray[np.bool_]:
         """Whether pictures of each class may be distorted so. Shape: K, in the order of `classes`."""

@@ -81,9 +81,7 @@ def _wrapped(text: str, width: int = 16) -> str:
     return "\n".join(textwrap.wrap(text, width, break_long_words=False))
 
 
-def _draw(
-    columns: Sequence[tuple[str, NDArray[np.float32]]], captions: Sequence[str], path: Path, title: str
-) -> None:
+def _draw(columns: Sequence[tuple[str, NDArray[np.float32]]], captions: Sequence[str], path: Path, title: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -93,7 +91,11 @@ def _draw(
     style: Any = {"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "deeper"}
     with plt.rc_context(style):
         figure, grid = plt.subplots(
-            rows, len(columns), figsize=(1.12 * len(columns) + 0.6, 1.12 * rows + 1.0), squeeze=False, layout="constrained"
+            rows,
+            len(columns),
+            figsize=(1.12 * len(columns) + 0.6, 1.12 * rows + 1.0),
+            squeeze=False,
+            layout="constrained",
         )
         for column, (heading, pictures) in enumerate(columns):
             for row in range(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import cast
 
 from deeper import files
 from deeper.errors import DatasetError, StorageError, printable
@@ -12,7 +13,7 @@ from deeper.records import rejected as rejections
 from deeper.records.checks import class_notices, refuse_nothing, usable_items
 from deeper.records.info import FORMAT_VERSION, DatasetInfo, Sizes
 from deeper.records.options import BuildOptions, BuildReport
-from deeper.records.sources import Source
+from deeper.records.sources import Source, open_source
 from deeper.records.split import Assignment, Member, assign
 from deeper.records.writing import Progress, Written, ended_by_sigterm, split_infos, worker_count, write_items
 
@@ -20,15 +21,18 @@ DEFAULTS = BuildOptions()
 
 
 def build(
-    source: Source, out: str | Path, *, options: BuildOptions = DEFAULTS, progress: Progress | None = None
+    source: Source | object, out: str | Path, *, options: BuildOptions = DEFAULTS, progress: Progress | None = None
 ) -> BuildReport:
     """Make the dataset `out` from `source`, or with `options.add` append to it.
+
+    `source`: one that `open_source` opened, or anything it opens: a name, a path, arrays.
 
     Two builds of one source with the same options are byte-identical, for any number of workers. `progress` is called
     with (pictures done, pictures in all). Stopped at any moment, it leaves nothing behind and what existed unharmed.
     Raises: SourceError, when no picture is usable or a class has none to train on; DatasetError, when `out` is not
     what it should be; StorageError, when it cannot be written.
     """
+    source = _opened(source)
     if options.add:
         from deeper.records.grow import grow
 
@@ -70,6 +74,10 @@ def build(
         seconds=time.perf_counter() - began,
         notices=tuple(notices),
     )
+
+
+def _opened(source: Source | object) -> Source:
+    return cast(Source, source) if hasattr(source, "fingerprint") else open_source(source)
 
 
 def _refuse_existing(out: Path) -> None:

@@ -1,10 +1,10 @@
 """The run folder: what a run is on disk, and how to open one.
 
-    RUN/config.toml       options, dataset, frozen step count: enough to run it again
-    RUN/metrics.jsonl     every number that was shown
-    RUN/tensorboard/      event files
-    RUN/checkpoints/      states, for resuming
-    RUN/bundle/           the finished artefact
+RUN/config.toml       options, dataset, frozen step count: enough to run it again
+RUN/metrics.jsonl     every number that was shown
+RUN/tensorboard/      event files
+RUN/checkpoints/      states, for resuming
+RUN/bundle/           the finished artefact
 """
 
 from __future__ import annotations
@@ -83,11 +83,15 @@ class Run:
         self.path = Path(path)
         if not is_run(self.path):
             what = "no such folder" if not self.path.exists() else "no config.toml in it"
-            raise RunError(f"{printable(self.path)} is no run ({what}); make one with `deeper train SOURCE --out {printable(self.path)}`")
+            raise RunError(
+                f"{printable(self.path)} is no run ({what}); make one with `deeper train SOURCE --out {printable(self.path)}`"
+            )
         try:
             plain = tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RunError(f"{printable(self.path)}/config.toml cannot be read ({printable(error)}); train again into a new folder") from None
+            raise RunError(
+                f"{printable(self.path)}/config.toml cannot be read ({printable(error)}); train again into a new folder"
+            ) from None
         if plain.get("format_version") != FORMAT_VERSION:
             raise RunError(
                 f"{printable(self.path)} has format {plain.get('format_version')!r}, this version reads {FORMAT_VERSION}; "
@@ -135,7 +139,9 @@ class Run:
         try:
             return int(which)
         except ValueError:
-            raise RunError(f"no checkpoint {which!r}: wanted best, last or a step ({', '.join(map(str, known))})") from None
+            raise RunError(
+                f"no checkpoint {which!r}: wanted best, last or a step ({', '.join(map(str, known))})"
+            ) from None
 
     def load(self, which: Literal["best", "last"] | int | str = "best", *, model: str | None = None) -> Loaded:
         """The network with the weights of a checkpoint (the averaged ones where the run averages)."""

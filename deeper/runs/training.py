@@ -156,7 +156,9 @@ def resume(
     console = Console(quiet=quiet)
     config = run.config
     if device is not None and choose_device(device) != config.device:
-        console.handle(Notice(text=f"going on on {choose_device(device)} instead of {config.device}: not bit-identical"))
+        console.handle(
+            Notice(text=f"going on on {choose_device(device)} instead of {config.device}: not bit-identical")
+        )
         config = replace(config, device=choose_device(device))
     work = _Work(run.path, config, run.dataset(), workers, console, handlers)
     work.restore(run)
@@ -269,7 +271,9 @@ class _Work:
             validation = self._seconds_per_validation()
             per_step = each + validation / max(1, round(options.validate_every * per_epoch))
             steps = max(1, int(options.minutes * 60 * USABLE_SHARE / per_step))
-            self.say(f"{options.minutes:g} minutes are {steps:,} steps ({steps / per_epoch:.1f} epochs) at {each * 1e3:.0f} ms")
+            self.say(
+                f"{options.minutes:g} minutes are {steps:,} steps ({steps / per_epoch:.1f} epochs) at {each * 1e3:.0f} ms"
+            )
         self.config = replace(self.config, steps=steps)
         self.state.steps = steps
         with files.storage(self.path):
@@ -365,7 +369,11 @@ class _Work:
             pictures=self._golden(),
             distortions=to_plain(options.distortions),
             policy=self.config.policy,
-            dataset={"name": info.name, "hash": info.hash, "counts": {name: split.count for name, split in info.splits.items()}},
+            dataset={
+                "name": info.name,
+                "hash": info.hash,
+                "counts": {name: split.count for name, split in info.splits.items()},
+            },
             metrics={"validation": evaluation.summary()} if evaluation else {},
             training={
                 "recipe": options.recipe,

@@ -95,7 +95,11 @@ class Options:
             (self.clip_norm is None or self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm),
             (self.validate_every > 0, "validate_every must be above 0", self.validate_every),
             (self.checkpoint_every > 0, "checkpoint_every must be above 0", self.checkpoint_every),
-            (self.early_stopping is None or self.early_stopping >= 1, "early_stopping must be at least 1", self.early_stopping),
+            (
+                self.early_stopping is None or self.early_stopping >= 1,
+                "early_stopping must be at least 1",
+                self.early_stopping,
+            ),
             (self.keep >= 1, "keep must be at least 1", self.keep),
             (self.report_every >= 1, "report_every must be at least 1", self.report_every),
             (self.detail_every >= 1, "detail_every must be at least 1", self.detail_every),

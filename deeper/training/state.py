@@ -70,7 +70,9 @@ class State:
             self.model.load_state_dict(model)
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
-            raise RunError(f"the checkpoint belongs to another network ({reason}); resume with the run's own code") from None
+            raise RunError(
+                f"the checkpoint belongs to another network ({reason}); resume with the run's own code"
+            ) from None
         if self.averaged:
             for name, tensor in self.averaged.tensors.items():
                 tensor.copy_(tensors[f"averaged/{name}"])
@@ -81,7 +83,11 @@ class State:
             _, key, parameter_name = name.split("/", 2)
             parameter = parameters[parameter_name]
             # The step counters of the fused optimizers live where the parameter lives; moments keep its memory format.
-            moved = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value, device=self.device)
+            moved = (
+                torch.empty_like(parameter)
+                if value.shape == parameter.shape
+                else torch.empty_like(value, device=self.device)
+            )
             moved.copy_(value)
             self.optimizer.state[parameter][key] = moved
         self.meter.copy_(tensors["meter"])

@@ -45,7 +45,11 @@ CASES = {
     "a source that is not there": (["no-such-folder"], 3, ["no-such-folder"]),
     "a recipe with a typo": (["DATASET", "--recipe", "fats"], 2, ["fats", "'fast'"]),
     "a model with a typo": (["DATASET", "--model", "nielson"], 2, ["nielson", "'nielsen'"]),
-    "a distortion with a typo": (["DATASET", "--distort", "horizontal_flop"], 2, ["horizontal_flop", "horizontal_flip"]),
+    "a distortion with a typo": (
+        ["DATASET", "--distort", "horizontal_flop"],
+        2,
+        ["horizontal_flop", "horizontal_flip"],
+    ),
     "a distortion that is not in the recipe": (["DATASET", "--no-distort", "vertical_flip"], 2, ["vertical_flip"]),
     "an option that does not exist": (["DATASET", "--set", "optimiser.rate=1"], 2, ["optimiser", "'optimizer'"]),
     "an option without a value": (["DATASET", "--set", "batch"], 2, ["NAME=VALUE"]),

@@ -49,7 +49,9 @@ def test_a_sample_depends_on_seed_epoch_and_id_alone(distortion, channels):
     assert whole.min() >= 0 and whole.max() <= 1
 
 
-@pytest.mark.parametrize("distortion", [one for one in EVERY if one.name not in ("saturation", "hue")], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "distortion", [one for one in EVERY if one.name not in ("saturation", "hue")], ids=lambda one: one.name
+)
 def test_another_epoch_or_seed_draws_anew(distortion):
     images, keys, labels = some(count=40)
     first = Distorter([distortion], seed=3, size=(24, 24))
@@ -140,7 +142,9 @@ def test_the_guides_box_keeps_its_constants():
 
 def test_erasing_fills_what_it_says():
     images, keys, labels = some(count=200, side=50)
-    result = Distorter([Erasing(probability=1.0, area_low=0.1, area_high=0.1)], seed=0, size=(50, 50))(images, keys, labels, 0)
+    result = Distorter([Erasing(probability=1.0, area_low=0.1, area_high=0.1)], seed=0, size=(50, 50))(
+        images, keys, labels, 0
+    )
     plain = images.permute(0, 3, 1, 2).float() / 255
     changed = ((result - plain).abs() > 1e-6).any(1).float().mean((1, 2))
     assert changed.max() <= 0.115
@@ -150,7 +154,9 @@ def test_erasing_fills_what_it_says():
 def test_noise_is_nearly_normal():
     grey = torch.full((64, 40, 40, 1), 128, dtype=torch.uint8)
     keys = draws.keys(f"n{number}" for number in range(64))
-    result = Distorter([Noise(deviation=0.05)], seed=0, size=(40, 40))(grey, keys, np.zeros(64, np.int64), 0) - 128 / 255
+    result = (
+        Distorter([Noise(deviation=0.05)], seed=0, size=(40, 40))(grey, keys, np.zeros(64, np.int64), 0) - 128 / 255
+    )
     assert abs(float(result.mean())) < 5e-4
     assert abs(float(result.std()) - 0.05) < 5e-4
     assert abs(float((result.abs() > 0.1).float().mean()) - 0.0455) < 0.006

@@ -89,7 +89,15 @@ def test_the_first_distortion_happens_first():
     np.testing.assert_allclose(inner(both), inner(np.rot90(moved)), atol=0.05)
 
 
-REVERSIBLE = [Rotation(), Scale(independent=True), Shear(), Translation(), HorizontalFlip(), VerticalFlip(), QuarterTurns()]
+REVERSIBLE = [
+    Rotation(),
+    Scale(independent=True),
+    Shear(),
+    Translation(),
+    HorizontalFlip(),
+    VerticalFlip(),
+    QuarterTurns(),
+]
 
 
 @pytest.mark.parametrize("distortion", REVERSIBLE, ids=lambda one: one.name)

@@ -72,5 +72,5 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, length: int) -> None:
 
 @pytest.mark.parametrize("text", [b"0", b"0 20\n21 30\n", b"5 20\n", b"0 3\n", b"a b\n", b"0 -20\n"])
 def test_an_index_that_is_no_row_of_records_is_refused(text: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # the reasons differ; the caller wraps them
+    with pytest.raises(ValueError):  # the reasons differ; the caller wraps them
         tfrecord.parse_index(text)

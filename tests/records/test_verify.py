@@ -116,7 +116,7 @@ def test_any_flipped_byte_costs_its_own_record_only(made: Path, kind: str, which
     after = pictures(made)
     assert len(after) == 59
     assert after.items() <= before.items()
-    assert [key for key in before if key not in after][0].endswith(identifier)
+    assert next(key for key in before if key not in after).endswith(identifier)
     assert done.aside == made / "damaged"
     kept = (done.aside / path.name).read_bytes()
     assert len(kept) == sum(size for _, size in records)

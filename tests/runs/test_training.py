@@ -20,7 +20,12 @@ QUICK = {"batch": 50, "precision": "fp32", "report_every": 4}
 @pytest.fixture(scope="module")
 def finished(small_dataset, tmp_path_factory):
     return train(
-        small_dataset, model="nielsen", epochs=6, out=tmp_path_factory.mktemp("runs") / "first", quiet=True, options=QUICK
+        small_dataset,
+        model="nielsen",
+        epochs=6,
+        out=tmp_path_factory.mktemp("runs") / "first",
+        quiet=True,
+        options=QUICK,
     )
 
 
@@ -170,4 +175,6 @@ def test_a_network_of_ones_own_works_like_a_built_in_one(small_dataset, tmp_path
     result = train(small_dataset, model="my_nets:Tiny", epochs=4, out=tmp_path / "run", quiet=True, options=options)
     assert result.validation.accuracy > 0.6
     assert evaluate_run(result.run, split="test").total == 150
-    assert Classifier(tmp_path / "run", model="my_nets:Tiny")(np.zeros((28, 28), np.uint8)).label in small_dataset.classes
+    assert (
+        Classifier(tmp_path / "run", model="my_nets:Tiny")(np.zeros((28, 28), np.uint8)).label in small_dataset.classes
+    )

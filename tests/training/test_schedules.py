@@ -17,7 +17,14 @@ def test_stays_between_zero_and_one(schedule):
 
 def test_step_drops_at_its_milestones():
     schedule = Step(milestones=(0.5, 0.75), factor_each=0.1)
-    assert [round(schedule.factor(step, 100, 10), 6) for step in (0, 49, 50, 74, 75, 99)] == [1, 1, 0.1, 0.1, 0.01, 0.01]
+    assert [round(schedule.factor(step, 100, 10), 6) for step in (0, 49, 50, 74, 75, 99)] == [
+        1,
+        1,
+        0.1,
+        0.1,
+        0.01,
+        0.01,
+    ]
 
 
 def test_staircase_is_the_guides():
