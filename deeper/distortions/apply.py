@@ -138,17 +138,29 @@ def _sampled(
     size: tuple[int, int],
     fill: Fill,
 ) -> Tensor:
-    count, channels = pixels.shape[:2]
+    count = pixels.shape[0]
     # Reducing by two or more would skip pixels: average whole blocks first.
     block = min(pixels.shape[2] // size[0], pixels.shape[3] // size[1])
     if block >= 2:
         pixels = F.avg_pool2d(pixels, block)
     if matrices is None:
         matrices = np.broadcast_to(np.eye(2, 3), (count, 2, 3))
-    theta = torch.from_numpy(np.ascontiguousarray(matrices, np.float32)).to(pixels.device)
-    grid = F.affine_grid(theta, [count, channels, *size], align_corners=False)
+    grid = _positions(torch.from_numpy(np.ascontiguousarray(matrices, np.float32)).to(pixels.device), size)
     for displacements in elastic:
         # Shares of the side are half as long as on axes that span −1 … 1.
         field = torch.from_numpy(displacements.astype(np.float32) * 2).to(pixels.device).view(count, 2, GRID, GRID)
         grid = grid + F.interpolate(field, size, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=_PADDING[fill], align_corners=False)
+
+
+def _positions(matrices: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where each output pixel looks in the input: N × height × width × 2, −1 … 1, as F.affine_grid (align_corners=False).
+
+    Written out: a sum of a row term and a column term, where affine_grid multiplies N small matrices.
+    """
+    height, width = size
+    down = (2 * torch.arange(height, device=matrices.device) + 1) / height - 1
+    across = (2 * torch.arange(width, device=matrices.device) + 1) / width - 1
+    columns = matrices[:, None, :, 0] * across[None, :, None] + matrices[:, None, :, 2]  # N × width × 2
+    rows = matrices[:, None, :, 1] * down[None, :, None]  # N × height × 2
+    return columns[:, None] + rows[:, :, None]
