@@ -9,33 +9,35 @@ The first distortion of a list is the first that happens to the picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from deeper import draws
 from deeper.distortions import AnyDistortion, Elastic, Policy
 from deeper.distortions import names as all_names
-from deeper.distortions.boxes import Crop, RandomBox
-from deeper.distortions.geometry import (
-    HorizontalFlip,
-    QuarterTurns,
-    Rotation,
-    Scale,
-    Shear,
-    Translation,
-    VerticalFlip,
-)
-from deeper.distortions.local import GRID
 from deeper.distortions.pixels import apply_pixels
+from deeper.distortions.sampling import AFFINE, MIRRORS, Fill, composed, elastic_field, mirrored, positions, sampled
 
-Fill = Literal["zeros", "border", "reflect"]
-_PADDING = {"zeros": "zeros", "border": "border", "reflect": "reflection"}
-_GEOMETRIC = (Rotation, Scale, Shear, Translation, HorizontalFlip, VerticalFlip, QuarterTurns, Crop, RandomBox)
+# Values of output that are worked on at a time on the processor: they stay in its cache from step to step.
+_CACHED = 1 << 20
+
+Drawn: TypeAlias = tuple[AnyDistortion, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to each of some examples: every distortion with its parameters, N × P, one row per example."""
+
+    drawn: tuple[Drawn, ...]
+
+    def rows(self, chosen: slice | NDArray[np.int64]) -> Plan:
+        """The plan of a part of the examples, such as a batch of an epoch."""
+        return Plan(tuple((one, parameters[chosen]) for one, parameters in self.drawn))
 
 
 class Distorter:
@@ -74,93 +76,80 @@ class Distorter:
             parameters = np.where(allowed[labels][:, None], parameters, np.asarray(distortion.identity))
         return parameters
 
-    @torch.no_grad()
+    def plan(self, keys: NDArray[np.uint64], labels: NDArray[np.int64], epoch: int) -> Plan:
+        """What happens in `epoch` to the examples of these keys; a batch or a whole epoch at once."""
+        return Plan(tuple((one, self.parameters(one, keys, labels, epoch)) for one in self.distortions))
+
+    def apply(self, images: Tensor, plan: Plan) -> Tensor:
+        """Do what `plan` says, one row per picture: uint8 N × H × W × C → as `__call__`."""
+        return distort(images, plan.drawn, self.size, self.fill)
+
     def __call__(self, images: Tensor, keys: NDArray[np.uint64], labels: NDArray[np.int64], epoch: int) -> Tensor:
-        """uint8 N × H × W × C → float32 N × C × height × width in 0..1.
+        """uint8 N × H × W × C → float32 N × C × height × width in 0..1, channels last in memory.
 
         `keys`, `labels`: of the examples, on the processor. `epoch` counts from 0.
         """
-        drawn = [(one, self.parameters(one, keys, labels, epoch)) for one in self.distortions]
-        return distort(images, drawn, self.size, self.fill)
+        return self.apply(images, self.plan(keys, labels, epoch))
 
 
 @torch.no_grad()
-def distort(
-    images: Tensor,
-    drawn: Sequence[tuple[AnyDistortion, NDArray[np.float64]]],
-    size: tuple[int, int],
-    fill: Fill = "border",
-) -> Tensor:
+def distort(images: Tensor, drawn: Sequence[Drawn], size: tuple[int, int], fill: Fill = "border") -> Tensor:
     """Apply distortions with given parameters (one row per picture).
 
     uint8 N × H × W × C → float32 N × C × height × width in 0..1, channels last in memory.
     """
-    pixels = _floats(images)
-    height, width = pixels.shape[2:]
-    matrices = _composed(drawn, len(pixels), height / width)
-    elastic = [parameters for one, parameters in drawn if isinstance(one, Elastic)]
-    if matrices is not None or elastic or (height, width) != size:
-        pixels = _sampled(pixels, matrices, elastic, size, fill)
-    for one, parameters in drawn:
-        if not isinstance(one, (*_GEOMETRIC, Elastic)):
-            pixels = apply_pixels(pixels, one, torch.from_numpy(parameters).to(pixels.device))
-    return pixels
+    count, height, width, channels = images.shape
+    steps = _Steps(drawn, (height, width), size, fill, images.device)
+    values = size[0] * size[1] * channels
+    # Whole multiples of the threads, which share the pictures between them.
+    threads = torch.get_num_threads()
+    rows = max(1, _CACHED // (values * threads)) * threads
+    if images.device.type != "cpu" or rows >= count:
+        return steps(images, slice(None)).contiguous(memory_format=torch.channels_last)
+    result = torch.empty((count, channels, *size), memory_format=torch.channels_last)
+    for first in range(0, count, rows):
+        part = slice(first, first + rows)
+        result[part] = steps(images[part], part)
+    return result
 
 
-def _floats(images: Tensor) -> Tensor:
-    """N × H × W × C bytes → N × C × H × W floats in 0..1, without moving pixels in memory."""
-    return images.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 255)
+class _Steps:
+    """What is done to a batch, its parameters moved to the device in one transfer."""
 
+    def __init__(
+        self, drawn: Sequence[Drawn], store: tuple[int, int], size: tuple[int, int], fill: Fill, device: torch.device
+    ) -> None:
+        self.size, self.fill = size, fill
+        affine = [one for one, _ in drawn if isinstance(one, AFFINE)]
+        elastic = any(isinstance(one, Elastic) for one, _ in drawn)
+        # Reversed columns need no interpolation, and are exact without. Decided by the list, never by what was drawn.
+        self.samples = store != size or elastic or not all(isinstance(one, MIRRORS) for one in affine)
+        given = [(one, values) for one, values in drawn if not (self.samples and isinstance(one, AFFINE))]
+        matrices = composed(drawn, store[0] / store[1]) if self.samples else None
+        columns = [values for _, values in given] + ([] if matrices is None else [matrices.reshape(-1, 6)])
+        self.others: list[tuple[AnyDistortion, Tensor]] = []
+        self.matrices = torch.eye(2, 3, device=device)[None]
+        if columns:
+            packed = torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float32)).to(device, non_blocking=True)
+            parts = packed.split([one.shape[1] for one in columns], 1)
+            self.others = [(one, part) for (one, _), part in zip(given, parts, strict=False)]
+            if matrices is not None:
+                self.matrices = parts[-1].view(-1, 2, 3)
 
-def _composed(
-    drawn: Sequence[tuple[AnyDistortion, NDArray[np.float64]]], count: int, aspect: float
-) -> NDArray[np.float64] | None:
-    """One 2 × 3 matrix per picture, or None when nothing moves."""
-    total: NDArray[np.float64] | None = None
-    for one, parameters in drawn:
-        if not isinstance(one, _GEOMETRIC):
-            continue
-        matrix = np.broadcast_to(one.matrix(parameters, aspect), (count, 2, 3))
-        if total is None:
-            total = matrix.copy()
-            continue
-        # Output → input: what happened to the picture last is undone first.
-        linear = total[:, :, :2] @ matrix[:, :, :2]
-        moved = total[:, :, :2] @ matrix[:, :, 2:] + total[:, :, 2:]
-        total = np.concatenate([linear, moved], axis=2)
-    return total
-
-
-def _sampled(
-    pixels: Tensor,
-    matrices: NDArray[np.float64] | None,
-    elastic: Sequence[NDArray[np.float64]],
-    size: tuple[int, int],
-    fill: Fill,
-) -> Tensor:
-    count = pixels.shape[0]
-    # Reducing by two or more would skip pixels: average whole blocks first.
-    block = min(pixels.shape[2] // size[0], pixels.shape[3] // size[1])
-    if block >= 2:
-        pixels = F.avg_pool2d(pixels, block)
-    if matrices is None:
-        matrices = np.broadcast_to(np.eye(2, 3), (count, 2, 3))
-    grid = _positions(torch.from_numpy(np.ascontiguousarray(matrices, np.float32)).to(pixels.device), size)
-    for displacements in elastic:
-        # Shares of the side are half as long as on axes that span −1 … 1.
-        field = torch.from_numpy(displacements.astype(np.float32) * 2).to(pixels.device).view(count, 2, GRID, GRID)
-        grid = grid + F.interpolate(field, size, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
-    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=_PADDING[fill], align_corners=False)
-
-
-def _positions(matrices: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where each output pixel looks in the input: N × height × width × 2, −1 … 1, as F.affine_grid (align_corners=False).
-
-    Written out: a sum of a row term and a column term, where affine_grid multiplies N small matrices.
-    """
-    height, width = size
-    down = (2 * torch.arange(height, device=matrices.device) + 1) / height - 1
-    across = (2 * torch.arange(width, device=matrices.device) + 1) / width - 1
-    columns = matrices[:, None, :, 0] * across[None, :, None] + matrices[:, None, :, 2]  # N × width × 2
-    rows = matrices[:, None, :, 1] * down[None, :, None]  # N × height × 2
-    return columns[:, None] + rows[:, :, None]
+    def __call__(self, images: Tensor, chosen: slice) -> Tensor:
+        """uint8 n × H × W × C, the pictures `chosen` of the batch, → float32 n × C × height × width."""
+        for one, parameters in self.others:
+            if isinstance(one, MIRRORS):
+                images = mirrored(images, one, parameters[chosen])
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
+        if self.samples:
+            shared = len(self.matrices) == 1
+            grid = positions(self.matrices if shared else self.matrices[chosen], self.size)
+            for one, parameters in self.others:
+                if isinstance(one, Elastic):
+                    grid = grid + elastic_field(parameters[chosen], self.size)
+            pixels = sampled(pixels, grid.expand(len(pixels), -1, -1, -1), self.fill)
+        for one, parameters in self.others:
+            if not isinstance(one, (*MIRRORS, Elastic)):
+                pixels = apply_pixels(pixels, one, parameters[chosen])
+        return pixels

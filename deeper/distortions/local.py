@@ -15,14 +15,16 @@ GRID = 7
 
 @dataclass(frozen=True, kw_only=True)
 class Erasing:
-    """With `probability`, a rectangle is filled with the picture's mean (Zhong et al., arXiv 1708.04896)."""
+    """With `probability`, a rectangle is filled with the picture's mean colour, or with `noise` around it (Zhong et al.,
+    arXiv 1708.04896). It lies inside the picture; its sides' ratio is drawn from 1:3 … 3:1 in units of the picture's."""
 
     name: ClassVar[str] = "erasing"
-    uniforms: ClassVar[int] = 5
-    identity: ClassVar[tuple[float, ...]] = (0.0, 0.0, 0.0, 0.0)
+    uniforms: ClassVar[int] = 7
+    identity: ClassVar[tuple[float, ...]] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     probability: float = 0.5
     area_low: float = 0.02
     area_high: float = 0.2
+    noise: bool = False
 
     def __post_init__(self) -> None:
         _wanted(0 < self.probability <= 1, f"erasing: probability must be in (0, 1], got {self.probability}")
@@ -35,12 +37,15 @@ class Erasing:
         return f"erasing of {self.area_low:.0%} to {self.area_high:.0%} of the area in {self.probability:.0%}"
 
     def draw(self, uniforms: Uniforms) -> Parameters:
-        """Centre x and y, width and height, all as shares of the sides; sizes 0 where nothing is erased. N × 4."""
+        """Centre x and y, width and height, as shares of the sides (sizes 0 where nothing is erased), and the two
+        numbers that seed the noise. Shape: N × 6."""
         erased = uniforms[:, 0] < self.probability
         area = self.area_low + uniforms[:, 1] * (self.area_high - self.area_low)
-        aspect = np.exp((2 * uniforms[:, 2] - 1) * np.log(3.0))
-        width, height = np.minimum(1, np.sqrt(area * aspect)) * erased, np.minimum(1, np.sqrt(area / aspect)) * erased
-        return np.stack([uniforms[:, 3], uniforms[:, 4], width, height], axis=1)
+        # No longer than the picture, at any ratio.
+        ratio = np.exp((2 * uniforms[:, 2] - 1) * np.minimum(np.log(3.0), -np.log(area)))
+        width, height = np.sqrt(area * ratio), np.sqrt(area / ratio)
+        across, down = width / 2 + uniforms[:, 3] * (1 - width), height / 2 + uniforms[:, 4] * (1 - height)
+        return np.stack([across, down, width * erased, height * erased, *_seeds(uniforms[:, 5:])], axis=1)
 
     def inverse(self, parameters: Parameters) -> None:
         """None: what was erased is gone."""
@@ -78,8 +83,8 @@ class Noise:
     """Adds to each value of each pixel a number of zero mean and `deviation` (on the 0..1 scale), nearly normal."""
 
     name: ClassVar[str] = "noise"
-    uniforms: ClassVar[int] = 1
-    identity: ClassVar[tuple[float, ...]] = (0.0, 0.0)
+    uniforms: ClassVar[int] = 2
+    identity: ClassVar[tuple[float, ...]] = (0.0, 0.0, 0.0)
     deviation: float = 0.05
 
     def __post_init__(self) -> None:
@@ -89,8 +94,13 @@ class Noise:
         return f"noise of {self.deviation:.3g}"
 
     def draw(self, uniforms: Uniforms) -> Parameters:
-        """A whole number that seeds the picture's noise, and the deviation. Shape: N × 2."""
-        return np.stack([np.floor(uniforms[:, 0] * 2.0**52), np.full(len(uniforms), self.deviation)], axis=1)
+        """Two whole numbers that seed the picture's noise, and the deviation. Shape: N × 3."""
+        return np.stack([*_seeds(uniforms), np.full(len(uniforms), self.deviation)], axis=1)
 
     def inverse(self, parameters: Parameters) -> None:
         """None: noise does not subtract from a clipped picture."""
+
+
+def _seeds(uniforms: Uniforms) -> tuple[Uniforms, Uniforms]:
+    """Two whole numbers below 2**24 per picture: parameters travel as float32, which holds no larger ones exactly."""
+    return np.floor(uniforms[:, 0] * 2.0**24), np.floor(uniforms[:, 1] * 2.0**24)

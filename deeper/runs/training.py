@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +30,7 @@ from deeper.images import Preprocess
 from deeper.inference import Normalise, predictor
 from deeper.models import create
 from deeper.monitor import Console, MetricsFile, TensorBoard
+from deeper.monitor.position import clock
 from deeper.records import Dataset
 from deeper.runs.dataset import dataset_for
 from deeper.runs.folder import Config, Fold, Run, is_run, relative_dataset, write_config
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
 EVALUATION_BATCH = 500
 # Of the minutes that the user gives, this share goes to steps and validations; the rest to starting and saving.
 USABLE_SHARE = 0.97
+# Steps that are timed, and steps before them that are not, for the estimate of a run counted in epochs.
+ESTIMATE_STEPS = (3, 2)
 
 
 @dataclass(frozen=True)
@@ -263,22 +268,36 @@ class _Work:
         """Fix the number of steps, say what it will cost, write `config.toml`."""
         options = self.config.options
         per_epoch = max(1, len(self.training) // options.batch)
+        self.state.steps = per_epoch  # a schedule needs a length while the first steps are timed
         if options.minutes is None:
             steps = max(1, round(options.epochs * per_epoch))
+            each = seconds_per_step(self.state, self.feed, *ESTIMATE_STEPS) if steps > sum(ESTIMATE_STEPS) else 0.0
+            expected = each * steps
         else:
-            self.state.steps = per_epoch  # a schedule needs a length while the first steps are timed
             each = seconds_per_step(self.state, self.feed)
             validation = self._seconds_per_validation()
             per_step = each + validation / max(1, round(options.validate_every * per_epoch))
             steps = max(1, int(options.minutes * 60 * USABLE_SHARE / per_step))
-            self.say(
-                f"{options.minutes:g} minutes are {steps:,} steps ({steps / per_epoch:.1f} epochs) at {each * 1e3:.0f} ms"
-            )
+            expected = options.minutes * 60
+        self.say(self._estimate(steps, per_epoch, expected))
         self.config = replace(self.config, steps=steps)
         self.state.steps = steps
         with files.storage(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         write_config(self.path, self.config)
+
+    def _estimate(self, steps: int, per_epoch: int, expected: float) -> str:
+        """What the run will take, in words. The steps that were timed have taken the memory that all will."""
+        parameters = sum(weight.numel() for weight in self.model.parameters())
+        state = sum(tensor.numel() * tensor.element_size() for tensor in self.state.tensors().values())
+        # Weights, averages and two moments are in a checkpoint; the last few and the best are kept, and the bundle.
+        disk = state * (self.config.options.keep + 1) + parameters * 4
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        about = f"about {clock(expected)} of training, " if expected else ""
+        return (
+            f"{parameters:,} parameters, {steps:,} steps ({steps / per_epoch:.3g} epochs): {about}"
+            f"{memory / 1e9:.1f} GB of memory, up to {disk / 1e6:,.0f} MB on disk"
+        )
 
     def _seconds_per_validation(self) -> float:
         if self.validation is None:
