@@ -68,7 +68,12 @@ def test_the_tour_runs_from_its_first_line_to_its_last(place):
 def _board(words: list[str], place: Path) -> None:
     """TensorBoard runs until it is interrupted: wait for its address, then press Ctrl-C."""
     process = subprocess.Popen(
-        [*words, "--port", "0"], cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*words, "--port", "0"],
+        cwd=place,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout
     deadline = time.monotonic() + 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Wrapped(nn.Module):
         return Output(tensors[0], tensors[1:] if self.training else (), features)
 
 
-def load_class(path: str) -> Callable[..., Any]:
+def load_class(path: str) -> type[nn.Module]:
     """What `package.module:Class` names; the working directory is searched too.
 
     Importing runs the module's code: it is the user's own, named on the command line. Raises: UsageError.
@@ -87,12 +87,11 @@ def load_class(path: str) -> Callable[..., Any]:
     if not hasattr(module, name):
         raise UsageError(f"{module_name} has no {printable(name)!r}{nearest(name, public)}")
     found = getattr(module, name)
-    if not callable(found):
-        raise UsageError(
-            f"{printable(path)} is a {type(found).__name__}; wanted a class or function that builds an nn.Module"
-        )
-    built: Callable[..., Any] = found
-    return built
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        # Nothing else is ever called: a run folder of somebody else must not make us call what it likes.
+        what = found.__name__ if isinstance(found, type) else f"a {type(found).__name__}"
+        raise UsageError(f"{printable(path)} is {what}; wanted a class derived from torch.nn.Module")
+    return found
 
 
 def load_custom(path: str, sizes: Mapping[str, int], arguments: Mapping[str, Any]) -> nn.Module:
@@ -119,8 +118,6 @@ def load_custom(path: str, sizes: Mapping[str, int], arguments: Mapping[str, Any
             f"{printable(path)}({given}) failed: {type(error).__name__}: {printable(error)}; it should take classes=, "
             "and channels=, height=, width= where it needs them"
         ) from error
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"{printable(path)} built a {type(module).__name__}; wanted an nn.Module")
     wrapped = Wrapped(path, module, sizes["classes"])
     # One picture now tells what is wrong before any training, and gives lazy layers their shapes.
     probe(wrapped, sizes["channels"], sizes["height"], sizes["width"])

@@ -12,6 +12,6 @@ from deeper.runs.repeated import Summary as Summary
 from deeper.runs.repeated import folds as folds
 from deeper.runs.repeated import repeat as repeat
 from deeper.runs.repeated import seed_names as seed_names
-from deeper.runs.training import Result as Result
 from deeper.runs.training import resume as resume
 from deeper.runs.training import train as train
+from deeper.runs.work import Result as Result

@@ -143,7 +143,7 @@ class Run:
                 f"no checkpoint {which!r}: wanted best, last or a step ({', '.join(map(str, known))})"
             ) from None
 
-    def load(self, which: Literal["best", "last"] | int | str = "best", *, model: str | None = None) -> Loaded:
+    def load(self, which: Literal["best", "last"] | int | str = "best") -> Loaded:
         """The network with the weights of a checkpoint (the averaged ones where the run averages)."""
         from deeper.models import create
         from deeper.runs.plan import architecture_of, preprocess_of

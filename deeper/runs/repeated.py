@@ -12,7 +12,7 @@ from typing import Any
 from deeper import files
 from deeper.errors import RunError, UsageError, printable
 from deeper.runs.folder import Fold, is_run
-from deeper.runs.training import Result
+from deeper.runs.work import Result
 
 
 @dataclass(frozen=True)

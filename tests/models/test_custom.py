@@ -46,14 +46,20 @@ class Picky(Bare):
     def forward(self, x):
         return x @ torch.zeros(9, 3)
 
-def build(**sizes):
-    return Bare(sizes["classes"])
+class Open(Bare):
+    def __init__(self, **sizes):
+        super().__init__(sizes["classes"])
 
-def broken(classes):
-    raise RuntimeError("no such luck")
+class Broken(Bare):
+    def __init__(self, classes):
+        raise RuntimeError("no such luck")
 
-def no_module(classes):
-    return classes
+def build(classes):
+    return Bare(classes)
+
+class NoModule:
+    def __init__(self, classes):
+        raise SystemExit("must never be called")
 
 number = 3
 """
@@ -94,8 +100,8 @@ def test_without_a_linear_head_features_are_the_logits() -> None:
     assert torch.equal(output.features, output.logits)
 
 
-def test_function_with_open_arguments() -> None:
-    assert make("user_nets:build")(IMAGES).logits.shape == (2, 3)
+def test_class_with_open_arguments() -> None:
+    assert make("user_nets:Open")(IMAGES).logits.shape == (2, 3)
 
 
 def test_state_dict_comes_back() -> None:
@@ -109,13 +115,15 @@ def test_state_dict_comes_back() -> None:
     ("name", "message"),
     [
         ("user_nets:Plian", "user_nets has no 'Plian'; did you mean 'Plain'"),
-        ("user_nets:number", "is a int; wanted a class or function"),
+        ("user_nets:number", "is a int; wanted a class derived from torch.nn.Module"),
+        ("user_nets:build", "is a function; wanted a class derived from torch.nn.Module"),
+        ("subprocess:Popen", "is Popen; wanted a class derived from torch.nn.Module"),
         ("user_nets:", "is no import path; wanted package.module:Class"),
         (":Plain", "is no import path"),
         ("user_missing:Net", "importing user_missing failed: ModuleNotFoundError"),
         ("user_broken:Net", "importing user_broken failed: ModuleNotFoundError"),
-        ("user_nets:broken", r"user_nets:broken\(classes=3\) failed: RuntimeError: no such luck"),
-        ("user_nets:no_module", "built a int; wanted an nn.Module"),
+        ("user_nets:Broken", r"user_nets:Broken\(classes=3\) failed: RuntimeError: no such luck"),
+        ("user_nets:NoModule", "is NoModule; wanted a class derived from torch.nn.Module"),
     ],
 )
 def test_clear_errors_when_building(name: str, message: str) -> None:
