@@ -131,7 +131,7 @@ class _Steps:
         self.matrices = torch.eye(2, 3, device=device)[None]
         if columns:
             packed = torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float32)).to(device, non_blocking=True)
-            parts = packed.split([one.shape[1] for one in columns], 1)
+            parts = torch.split(packed, [one.shape[1] for one in columns], 1)
             self.others = [(one, part) for (one, _), part in zip(given, parts, strict=False)]
             if matrices is not None:
                 self.matrices = parts[-1].view(-1, 2, 3)

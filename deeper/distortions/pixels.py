@@ -28,10 +28,11 @@ def apply_pixels(pixels: Tensor, distortion: AnyDistortion, parameters: Tensor) 
         case GuideColour():
             return guide_colour(pixels, *columns)
         case Erasing():
+            across, down, width, height, first, second = columns
             filling = averages(pixels)
             if distortion.noise:
-                filling = (filling + 0.25 * noise(pixels, columns[4], columns[5])).clamp_(0, 1)
-            return erase(pixels, *columns[:4], filling)
+                filling = noise(pixels, first, second).mul_(0.25).add_(filling).clamp_(0, 1)
+            return erase(pixels, filling, across, down, width, height)
         case Noise():
             return pixels.add_(noise(pixels, columns[0], columns[1]).mul_(columns[2])).clamp_(0, 1)
         case _:
@@ -98,8 +99,8 @@ def guide_colour(
     return adjust_contrast(adjust_hue(adjust_saturation(pixels, saturation), hue), after).clamp_(0, 1)
 
 
-def erase(pixels: Tensor, across: Tensor, down: Tensor, width: Tensor, height: Tensor, filling: Tensor) -> Tensor:
-    """Fill a box (centre and size as shares of the sides)."""
+def erase(pixels: Tensor, filling: Tensor, across: Tensor, down: Tensor, width: Tensor, height: Tensor) -> Tensor:
+    """`filling` inside a box (centre and size as shares of the sides)."""
     rows = (torch.arange(pixels.shape[2], device=pixels.device) + 0.5).view(1, 1, -1, 1) / pixels.shape[2]
     columns = (torch.arange(pixels.shape[3], device=pixels.device) + 0.5).view(1, 1, 1, -1) / pixels.shape[3]
     inside = ((rows - down).abs() < height / 2) & ((columns - across).abs() < width / 2)

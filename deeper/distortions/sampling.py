@@ -31,9 +31,7 @@ AFFINE = (Rotation, Scale, Shear, Translation, HorizontalFlip, VerticalFlip, Qua
 MIRRORS = (HorizontalFlip, VerticalFlip)
 
 
-def composed(
-    drawn: Sequence[tuple[AnyDistortion, NDArray[np.float64]]], aspect: float
-) -> NDArray[np.float64] | None:
+def composed(drawn: Sequence[tuple[AnyDistortion, NDArray[np.float64]]], aspect: float) -> NDArray[np.float64] | None:
     """One matrix per picture for all affine distortions, the first of which happens first; None when there is none.
 
     Maps output to input positions on axes that span −1 … 1; `aspect` is the input's height over its width. N × 2 × 3.

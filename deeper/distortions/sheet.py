@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from deeper import draws, files
 from deeper.distortions import AnyDistortion
-from deeper.distortions.apply import Distorter, Fill
+from deeper.distortions.apply import Distorter
+from deeper.distortions.sampling import Fill
 
 # Draws of everything together that a row shows.
 TOGETHER = 4
