@@ -24,7 +24,7 @@ from deeper.distortions.pixels import apply_pixels
 from deeper.distortions.sampling import AFFINE, MIRRORS, Fill, composed, elastic_field, mirrored, positions, sampled
 
 # Values of output that are worked on at a time on the processor: they stay in its cache from step to step.
-_CACHED = 1 << 20
+_CACHED = 1 << 19
 
 Drawn: TypeAlias = tuple[AnyDistortion, NDArray[np.float64]]
 

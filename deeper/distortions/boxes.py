@@ -36,8 +36,8 @@ class Crop:
             f"crop: wanted 0 < area_low ≤ area_high ≤ 1, got {self.area_low} and {self.area_high}",
         )
         _wanted(
-            0 < self.aspect_low <= self.aspect_high,
-            f"crop: wanted 0 < aspect_low ≤ aspect_high, got {self.aspect_low} and {self.aspect_high}",
+            0.1 <= self.aspect_low <= self.aspect_high <= 10,
+            f"crop: wanted 0.1 ≤ aspect_low ≤ aspect_high ≤ 10, got {self.aspect_low} and {self.aspect_high}",
         )
 
     def describe(self) -> str:
@@ -64,7 +64,8 @@ class RandomBox:
 
     Aspect 0.75–1.33, area 0.05–1.0, at least 0.1 of the object covered, 100 tries: drawn as
     `tf.image.sample_distorted_bounding_box` draws, an aspect and an area that fit first, then a place. An object box
-    that fills the picture is covered by the box's own area, so that boxes below 0.1 are drawn again.
+    that fills the picture is covered by the box's own area, so that boxes below 0.1 are drawn again. Sizes are not
+    rounded to whole pixels, and the aspect is in units of the picture's own (TensorFlow's: on square pictures the same).
     """
 
     name: ClassVar[str] = "random_box"
@@ -79,13 +80,13 @@ class RandomBox:
 
     def __post_init__(self) -> None:
         _wanted(
-            0 < self.area_low <= self.area_high <= 1 and 0 <= self.covered < 1,
-            f"random_box: wanted 0 < area_low ≤ area_high ≤ 1 and covered in [0, 1), got {self.area_low}, "
-            f"{self.area_high}, {self.covered}",
+            0 < self.area_low <= self.area_high <= 1 and 0 <= self.covered <= self.area_high,
+            "random_box: wanted 0 < area_low ≤ area_high ≤ 1 and covered from 0 to area_high, got "
+            f"{self.area_low}, {self.area_high} and {self.covered}",
         )
         _wanted(
-            0 < self.aspect_low <= self.aspect_high,
-            f"random_box: wanted 0 < aspect_low ≤ aspect_high, got {self.aspect_low} and {self.aspect_high}",
+            0.1 <= self.aspect_low <= self.aspect_high <= 10,
+            f"random_box: wanted 0.1 ≤ aspect_low ≤ aspect_high ≤ 10, got {self.aspect_low} and {self.aspect_high}",
         )
 
     def describe(self) -> str:

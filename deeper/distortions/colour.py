@@ -47,7 +47,9 @@ class Contrast:
     high: float = 1.5
 
     def __post_init__(self) -> None:
-        _wanted(0 < self.low <= self.high, f"contrast: wanted 0 < low ≤ high, got {self.low} and {self.high}")
+        _wanted(
+            0 < self.low <= self.high <= 10, f"contrast: wanted 0 < low ≤ high ≤ 10, got {self.low} and {self.high}"
+        )
 
     def describe(self) -> str:
         return f"contrast by {self.low:g} to {self.high:g}"
@@ -71,7 +73,9 @@ class Saturation:
     high: float = 1.5
 
     def __post_init__(self) -> None:
-        _wanted(0 < self.low <= self.high, f"saturation: wanted 0 < low ≤ high, got {self.low} and {self.high}")
+        _wanted(
+            0 < self.low <= self.high <= 10, f"saturation: wanted 0 < low ≤ high ≤ 10, got {self.low} and {self.high}"
+        )
 
     def describe(self) -> str:
         return f"saturation by {self.low:g} to {self.high:g}"
@@ -124,11 +128,14 @@ class GuideColour:
     contrast_high: float = 1.5
 
     def __post_init__(self) -> None:
-        _wanted(
-            0 <= self.brightness <= 1 and 0 <= self.hue <= 0.5 and 0 < self.saturation_low <= self.saturation_high
-            and 0 < self.contrast_low <= self.contrast_high,
-            "guide_colour: wanted brightness in [0, 1], hue in [0, 0.5] and rising ranges above 0",
-        )  # fmt: skip
+        _wanted(0 <= self.brightness <= 1, f"guide_colour: brightness must be in [0, 1], got {self.brightness}")
+        _wanted(0 <= self.hue <= 0.5, f"guide_colour: hue must be in [0, 0.5], got {self.hue}")
+        for part in ("saturation", "contrast"):
+            low, high = getattr(self, f"{part}_low"), getattr(self, f"{part}_high")
+            _wanted(
+                0 < low <= high <= 10,
+                f"guide_colour: wanted 0 < {part}_low ≤ {part}_high ≤ 10, got {low} and {high}",
+            )
 
     def describe(self) -> str:
         return "the guide's brightness, saturation, hue and contrast"
