@@ -84,6 +84,12 @@ def main(arguments: Arguments) -> None:
         size=(plan.height, plan.width),
         fill=options.fill,
         seed=arguments.seed,
-        title=f"recipe {options.recipe}: {', '.join(one.describe() for one in options.distortions)}",
+        title=_title(dataset.info.name, options.recipe, arguments.distort, arguments.no_distort),
     )
     print(f"{arguments.out}: {len(captions)} pictures, {len(options.distortions)} distortions")
+
+
+def _title(dataset: str, recipe: str, added: tuple[str, ...], removed: tuple[str, ...]) -> str:
+    changes = [f"without {one}" for one in removed if one != "all"] + [f"with {one}" for one in added]
+    base = "no recipe's" if "all" in removed else f"recipe {recipe}"
+    return printable(" · ".join([f"training distortions, {dataset}", base, *changes]), 160)

@@ -133,7 +133,7 @@ class Translation:
         _wanted(0 < self.fraction <= 1, f"translation: fraction must be in (0, 1], got {self.fraction}")
 
     def describe(self) -> str:
-        return f"translation by up to {self.fraction:.3g} of the side"
+        return f"translation by up to {self.fraction * 100:.3g}% of the side"
 
     def draw(self, uniforms: Uniforms) -> Parameters:
         """Shares of width and height. Shape: N × 2."""
@@ -160,7 +160,7 @@ class HorizontalFlip:
         _wanted(0 < self.probability <= 1, f"horizontal_flip: probability must be in (0, 1], got {self.probability}")
 
     def describe(self) -> str:
-        return f"horizontal flip of {self.probability:.0%}"
+        return f"horizontal flip with probability {self.probability:.3g}"
 
     def draw(self, uniforms: Uniforms) -> Parameters:
         """1 where flipped, else 0. Shape: N × 1."""
@@ -186,7 +186,7 @@ class VerticalFlip:
         _wanted(0 < self.probability <= 1, f"vertical_flip: probability must be in (0, 1], got {self.probability}")
 
     def describe(self) -> str:
-        return f"vertical flip of {self.probability:.0%}"
+        return f"vertical flip with probability {self.probability:.3g}"
 
     def draw(self, uniforms: Uniforms) -> Parameters:
         """1 where flipped, else 0. Shape: N × 1."""

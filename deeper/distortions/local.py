@@ -34,7 +34,11 @@ class Erasing:
         )
 
     def describe(self) -> str:
-        return f"erasing of {self.area_low:.0%} to {self.area_high:.0%} of the area in {self.probability:.0%}"
+        filled = " filled with noise" if self.noise else ""
+        return (
+            f"erasing of {self.area_low:.0%} to {self.area_high:.0%} of the area{filled} "
+            f"with probability {self.probability:.3g}"
+        )
 
     def draw(self, uniforms: Uniforms) -> Parameters:
         """Centre x and y, width and height, as shares of the sides (sizes 0 where nothing is erased), and the two
@@ -65,7 +69,7 @@ class Elastic:
         _wanted(0 < self.deviation <= 0.5, f"elastic: deviation must be in (0, 0.5], got {self.deviation}")
 
     def describe(self) -> str:
-        return f"elastic by {self.deviation:.3g} of the side"
+        return f"elastic by about {self.deviation * 100:.3g}% of the side"
 
     def draw(self, uniforms: Uniforms) -> Parameters:
         """Displacements along x, then y, of the grid's points, as shares of the side. Shape: N × 98."""
@@ -91,7 +95,7 @@ class Noise:
         _wanted(0 < self.deviation <= 1, f"noise: deviation must be in (0, 1], got {self.deviation}")
 
     def describe(self) -> str:
-        return f"noise of {self.deviation:.3g}"
+        return f"noise of deviation {self.deviation:.3g}"
 
     def draw(self, uniforms: Uniforms) -> Parameters:
         """Two whole numbers that seed the picture's noise, and the deviation. Shape: N × 3."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,19 @@ from deeper.distortions.sampling import Fill
 
 # Draws of everything together that a row shows.
 TOGETHER = 4
+
+# Inches: a picture's width, the gaps between pictures and between groups of columns, a line of a heading, the margin.
+_CELL, _GAP, _GROUP_GAP, _LINE, _MARGIN = 1.05, 0.06, 0.2, 0.145, 0.12
+_INK, _PALE = "#1f2328", "#8a9199"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Pictures N × height × width × C below one heading; `begins` a group, set apart from what is left of it."""
+
+    heading: str
+    pictures: NDArray[np.float32]
+    begins: bool = False
 
 
 def draw_sheet(
@@ -33,17 +48,18 @@ def draw_sheet(
     """Write a PNG, SVG or PDF (by the path's ending).
 
     One row per picture: the picture, each distortion alone (the most visible of a few draws), four draws of all
-    together. `pictures`: uint8 N × H × W × C. `captions`: N class names.
+    together (or of the only one there is). `pictures`: uint8 N × H × W × C. `captions`: N class names.
 
     Raises: StorageError.
     """
-    columns = [("as it is", _plain(pictures, size))]
-    for distortion in distortions:
-        columns.append((distortion.describe(), _most_visible(pictures, distortion, size, fill, seed)))
-    if len(distortions) > 1:
-        for number in range(TOGETHER):
-            distorted = _distorted(pictures, distortions, size, fill, seed, number)
-            columns.append(("all together" if number == 0 else "", distorted))
+    columns = [_Column("original", _plain(pictures, size))]
+    for number, distortion in enumerate(distortions):
+        shown = _most_visible(pictures, distortion, size, fill, seed)
+        columns.append(_Column(distortion.describe(), shown, begins=number == 0))
+    heading = "all together, drawn four times" if len(distortions) > 1 else "drawn four times"
+    for number in range(TOGETHER):
+        distorted = _distorted(pictures, distortions, size, fill, seed, number)
+        columns.append(_Column(heading if number == 0 else "", distorted, begins=number == 0))
     _draw(columns, captions, path, title)
 
 
@@ -76,47 +92,70 @@ def _most_visible(
     return chosen
 
 
-def _wrapped(text: str, width: int = 16) -> str:
-    import textwrap
+def _balanced(text: str, width: int) -> str:
+    """Wrapped to lines of at most `width`, as even as their number allows; long words stay whole."""
 
-    return "\n".join(textwrap.wrap(text, width, break_long_words=False))
+    def lines(limit: int) -> list[str]:
+        return textwrap.wrap(text, limit, break_long_words=False, break_on_hyphens=False)
+
+    fewest = len(lines(width))
+    return "\n".join(next(found for limit in range(1, width + 1) if len(found := lines(limit)) == fewest))
 
 
-def _draw(columns: Sequence[tuple[str, NDArray[np.float32]]], captions: Sequence[str], path: Path, title: str) -> None:
+def _draw(columns: Sequence[_Column], captions: Sequence[str], path: Path, title: str) -> None:
+    """Every place in inches: equal cells and even gaps, whatever the headings' lengths."""
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
-    rows = len(captions)
-    style: Any = {"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "deeper"}
-    with plt.rc_context(style):
-        figure, grid = plt.subplots(
-            rows,
-            len(columns),
-            figsize=(1.12 * len(columns) + 0.6, 1.12 * rows + 1.0),
-            squeeze=False,
-            layout="constrained",
-        )
-        for column, (heading, pictures) in enumerate(columns):
-            for row in range(rows):
-                axes = grid[row][column]
-                shown = pictures[row]
-                grey = shown.shape[2] == 1
+    height, width = columns[0].pictures.shape[1:3]
+    cell_height = _CELL * height / width
+    wrapped = [_balanced(caption, 16) for caption in captions]
+    longest = max(len(line) for caption in wrapped for line in caption.split("\n"))
+    left = _MARGIN + 0.07 * longest + 0.08
+    # The last group's heading runs over its columns.
+    headings = [
+        _balanced(column.heading, 60 if number == len(columns) - TOGETHER else 16)
+        for number, column in enumerate(columns)
+    ]
+    top = _MARGIN + (0.24 if title else 0.0) + _LINE * max(heading.count("\n") + 1 for heading in headings) + 0.05
+    places = [left]
+    for column in columns[1:]:
+        places.append(places[-1] + _CELL + (_GROUP_GAP if column.begins else _GAP))
+    total = places[-1] + _CELL + _MARGIN, top + len(captions) * (cell_height + _GAP) - _GAP + _MARGIN
+    style: Any = {"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "deeper", "pdf.fonttype": 42}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=total)
+        for number, (column, heading, place) in enumerate(zip(columns, headings, places, strict=True)):
+            spanned = TOGETHER * (_CELL + _GAP) - _GAP if number == len(columns) - TOGETHER else _CELL
+            where = (place + spanned / 2) / total[0], 1 - (top - 0.08) / total[1]
+            figure.text(*where, heading, ha="center", va="baseline", color=_INK, linespacing=1.15)
+            for row, picture in enumerate(column.pictures):
+                bottom = total[1] - top - (row + 1) * (cell_height + _GAP) + _GAP
+                box = (place / total[0], bottom / total[1], _CELL / total[0], cell_height / total[1])
+                axes = figure.add_axes(box, xticks=[], yticks=[])
+                axes.spines[:].set(color="#c9cdd2", linewidth=0.5)
                 # Small pictures keep their pixels, large ones are smoothed by the page.
-                smooth = "nearest" if shown.shape[0] < 64 else "antialiased"
-                axes.imshow(shown[..., 0] if grey else shown, cmap="gray", vmin=0, vmax=1, interpolation=smooth)
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.spines[:].set_color("#c9cdd2")
-                if row == 0:
-                    axes.set_title(_wrapped(heading), fontsize=8, color="#222222")
-                if column == 0:
-                    axes.set_ylabel(_wrapped(captions[row], 14), rotation=0, ha="right", va="center", color="#222222")
+                smooth = "nearest" if height < 64 else "antialiased"
+                grey = picture.shape[2] == 1
+                axes.imshow(
+                    picture[..., 0] if grey else picture,
+                    cmap="gray",
+                    vmin=0,
+                    vmax=1,
+                    interpolation=smooth,
+                    aspect="auto",
+                )
+                if number == 0:
+                    # A class may be called "$x_1$".
+                    axes.set_ylabel(
+                        wrapped[row], rotation=0, ha="right", va="center", color=_INK, labelpad=6, parse_math=False
+                    )
         if title:
-            figure.suptitle(title, fontsize=9, color="#555555")
-        try:
-            with files.writing(path) as file:
-                figure.savefig(file, format=path.suffix[1:] or "png", dpi=150)
-        finally:
-            plt.close(figure)
+            figure.text(left / total[0], 1 - _MARGIN / total[1], title, va="top", color=_PALE, parse_math=False)
+        with files.writing(path) as file:
+            form = path.suffix[1:].lower() or "png"
+            # No date: the same sheet is the same file.
+            metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
+            figure.savefig(file, format=form, dpi=200, metadata=metadata)

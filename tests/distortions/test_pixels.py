@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from deeper.distortions import Brightness, Contrast, Hue, Saturation
-from deeper.distortions.pixels import apply_pixels
+from deeper.distortions import Brightness, Contrast, GuideColour, Hue, Saturation
+from deeper.distortions.pixels import adjust_saturation, apply_pixels
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def pixels() -> torch.Tensor:
     return torch.from_numpy(values)
 
 
-def by_colorsys(pixels: torch.Tensor, turned: float, factor: float) -> np.ndarray:
+def by_colorsys(pixels: torch.Tensor | np.ndarray, turned: float, factor: float) -> np.ndarray:
     result = np.empty(pixels.shape)
     for picture, row, column in np.ndindex(pixels.shape[0], *pixels.shape[2:]):
         hue, saturation, value = colorsys.rgb_to_hsv(*pixels[picture, :, row, column].tolist())
@@ -56,3 +56,31 @@ def test_contrast_and_brightness_by_their_formulas(pixels):
 def test_grey_pictures_have_no_hue(pixels):
     grey = pixels[:, :1]
     assert torch.equal(apply_pixels(grey.clone(), Hue(), torch.tensor([[0.2], [0.2]], dtype=torch.float64)), grey)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_guides_colour_step_by_step(order):
+    # Away from black and white, so that colorsys, which knows no values outside 0..1, can follow the whole way.
+    pixels = torch.from_numpy(np.random.default_rng(4).uniform(0.3, 0.7, (1, 3, 6, 6)).astype(np.float32))
+    brightness, saturation, hue, contrast = 0.1, 1.4, -0.15, 1.3
+    given = torch.tensor([[order, brightness, saturation, hue, contrast]])
+    ours = apply_pixels(pixels.clone(), GuideColour(), given).numpy()
+
+    def contrasted(values: np.ndarray) -> np.ndarray:
+        mean = values.mean((2, 3), keepdims=True)
+        return (values - mean) * contrast + mean
+
+    values = pixels.numpy().astype(float) + brightness
+    if order == 1:
+        values = contrasted(values)
+    values = by_colorsys(values, hue, saturation)
+    if order == 0:
+        values = contrasted(values)
+    np.testing.assert_allclose(ours, np.clip(values, 0, 1), atol=5e-6)
+
+
+def test_beyond_black_saturation_stays_finite_and_grey():
+    # Brightness can push a pixel below 0 before the guide's clip: TensorFlow gives it no saturation.
+    dark = torch.tensor([-0.1, -0.05, -0.2]).view(1, 3, 1, 1)
+    factor = torch.tensor([[1.5]]).view(1, 1, 1, 1)
+    torch.testing.assert_close(adjust_saturation(dark, factor), torch.full((1, 3, 1, 1), -0.05))
