@@ -36,7 +36,7 @@ from deeper.training.events import (
     StepDone,
 )
 from deeper.training.loss import class_weights, classification_loss
-from deeper.training.optimization import gradient_tensors, regularisation
+from deeper.training.optimization import regularisation
 from deeper.training.state import State
 
 # A mean loss this many times the loss of guessing, ln(classes), is taken for divergence even while it is finite.
@@ -291,8 +291,3 @@ def _validate(
         best=better,
         pictures=pictures,
     )
-
-
-def gradient_norm(model: nn.Module) -> float:
-    """The Euclidean norm of all gradients together."""
-    return float(torch.nn.utils.get_total_norm(gradient_tensors(model)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deeper.training.optimizers import AdamW, AnyOptimizer, RmsProp, Sgd
 
@@ -101,7 +101,3 @@ def regularisation(model: nn.Module, options: AnyOptimizer) -> float:
         if weight.requires_grad and weight.ndim > 1:
             total += weight.detach().double().square().sum().cpu()
     return float(total) * options.weight_decay / 2
-
-
-def gradient_tensors(model: nn.Module) -> list[Tensor]:
-    return [weight.grad for weight in model.parameters() if weight.grad is not None]
