@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper import draws
+from deeper.errors import UsageError
 from deeper.images import Preprocess
-from deeper.records import Split
+from deeper.memory import free_memory
+from deeper.records import Part, Split
 
 # A set is held in memory when its pictures, as uint8 at store size, take no more than this share of what is free,
 # and never more than the ceiling: beyond it streaming costs little and the machine stays usable.
@@ -61,7 +63,7 @@ class Pictures(Protocol):
 class _Base:
     kind: str
 
-    def __init__(self, split: Split, fit: Preprocess) -> None:
+    def __init__(self, split: Split | Part, fit: Preprocess) -> None:
         self.split = split
         self.fit = fit
         self.ids: Sequence[str] = split.ids
@@ -80,7 +82,7 @@ class InMemory(_Base):
     """Every picture decoded once and kept as uint8."""
 
     def __init__(
-        self, split: Split, fit: Preprocess, workers: int, progress: Callable[[int, int], None] | None = None
+        self, split: Split | Part, fit: Preprocess, workers: int, progress: Callable[[int, int], None] | None = None
     ) -> None:
         super().__init__(split, fit)
         count = len(split)
@@ -112,7 +114,7 @@ class InMemory(_Base):
 class Streaming(_Base):
     """Pictures decoded anew each time they are wanted; memory holds a few batches only."""
 
-    def __init__(self, split: Split, fit: Preprocess, workers: int) -> None:
+    def __init__(self, split: Split | Part, fit: Preprocess, workers: int) -> None:
         super().__init__(split, fit)
         self.workers = workers
         self.kind = f"{len(split):,} pictures streamed from disk with {workers} decoding threads"
@@ -178,20 +180,29 @@ class Joined:
         return images
 
 
-def free_memory() -> int:
-    """Bytes of memory that can be taken without swapping, as the kernel estimates it (4 GiB where it does not say)."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4 << 30
+class Fitted:
+    """Another's pictures at another size, fitted whenever they are taken."""
+
+    def __init__(self, pictures: Pictures, fit: Preprocess) -> None:
+        self.pictures, self.fit = pictures, fit
+        self.kind = f"{pictures.kind}, fitted to {fit.height}×{fit.width} as they are taken"
+        self.ids: Sequence[str] = pictures.ids
+        self.keys = pictures.keys
+        self.labels = pictures.labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        fit = self.fit
+        images = np.empty((len(positions), fit.height, fit.width, fit.channels), np.uint8)
+        for row, picture in enumerate(self.pictures.take(positions)):
+            images[row] = fit.fit(picture)
+        return images
 
 
 def open_pictures(
-    split: Split,
+    split: Split | Part,
     fit: Preprocess,
     *,
     workers: int | None = None,
@@ -202,7 +213,11 @@ def open_pictures(
 
     `workers`: decoding threads, all processors by default; the result does not depend on it. `memory_limit`: bytes
     that the pictures may take in memory, a quarter of what is free by default.
+
+    Raises: UsageError, for fewer than one worker.
     """
+    if workers is not None and workers < 1:
+        raise UsageError(f"{workers} workers; wanted 1 or more")
     workers = workers or os.cpu_count() or 1
     limit = min(MEMORY_CEILING, int(free_memory() * MEMORY_SHARE)) if memory_limit is None else memory_limit
     if len(split) * fit.height * fit.width * fit.channels <= limit:
@@ -231,13 +246,18 @@ def steps_per_epoch(count: int, batch: int) -> int:
     return max(1, count // batch)
 
 
-def shuffled(pictures: Pictures, batch: int, *, seed: int, first_step: int, steps: int) -> Iterator[Batch]:
-    """The batches of steps `first_step` … `steps` − 1 of a training run, each epoch in its own drawn order."""
-    return _prefetched(pictures, _shuffled_positions(pictures, batch, seed, first_step, steps))
+def shuffled(
+    pictures: Pictures, batch: int, *, seed: int, first_step: int, steps: int, first_epoch: int = 0
+) -> Iterator[Batch]:
+    """The batches of steps `first_step` … `steps` − 1 of a training run, each epoch in its own drawn order.
+
+    `first_epoch`: the epoch that step 0 begins.
+    """
+    return _prefetched(pictures, _shuffled_positions(pictures, batch, seed, first_step, steps, first_epoch))
 
 
 def _shuffled_positions(
-    pictures: Pictures, batch: int, seed: int, first_step: int, steps: int
+    pictures: Pictures, batch: int, seed: int, first_step: int, steps: int, first_epoch: int
 ) -> Iterator[NDArray[np.int64]]:
     per_epoch = steps_per_epoch(len(pictures), batch)
     order: NDArray[np.int64] | None = None
@@ -245,7 +265,7 @@ def _shuffled_positions(
     for step in range(first_step, steps):
         epoch, within = divmod(step, per_epoch)
         if order is None or epoch != ordered_epoch:
-            order, ordered_epoch = draws.order(seed, epoch, pictures.keys), epoch
+            order, ordered_epoch = draws.order(seed, first_epoch + epoch, pictures.keys), epoch
         yield order[within * batch : (within + 1) * batch]
 
 
@@ -254,7 +274,7 @@ def _streams(pictures: Pictures) -> bool:
         return _streams(pictures.pictures)
     if isinstance(pictures, Joined):
         return any(_streams(part) for part in pictures.parts)
-    return isinstance(pictures, Streaming)
+    return isinstance(pictures, Streaming | Fitted)
 
 
 def _prefetched(pictures: Pictures, chunks: Iterator[NDArray[np.int64]]) -> Iterator[Batch]:

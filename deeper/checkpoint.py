@@ -39,17 +39,29 @@ def steps(checkpoints: Path) -> list[int]:
 
 
 def save(checkpoints: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
-    """Write one checkpoint; `facts` must hold `step`. Raises: StorageError."""
+    """Write one checkpoint; `facts` must hold `step`. A sound one of the same state stays as it is. Raises: StorageError."""
     target = _folder(checkpoints, int(facts["step"]))
     # The format stores plain contiguous tensors; which memory layout they had is the model's business at load time.
     data = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     if target.exists():
+        # A run that was resumed and interrupted at once comes by the same step again, with the same state.
+        if _holds(target, files.sha256(data)):
+            return target
         shutil.rmtree(target)
     with files.new_folder(target) as folder:
         files.write_bytes(folder / "tensors.safetensors", data)
         described = {"format_version": FORMAT_VERSION, **facts, "tensors_sha256": files.sha256(data)}
         files.write_json(folder / "checkpoint.json", described)
     return target
+
+
+def _holds(folder: Path, tensors_sha256: str) -> bool:
+    try:
+        return files.sha256(folder / "tensors.safetensors") == tensors_sha256 and (
+            files.read_json(folder / "checkpoint.json")["tensors_sha256"] == tensors_sha256
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def read(checkpoints: Path, step: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -80,9 +92,33 @@ def read(checkpoints: Path, step: int) -> tuple[dict[str, Any], dict[str, Tensor
     return facts, tensors
 
 
-def prune(checkpoints: Path, keep: int, best: int | None) -> None:
-    """Delete all but the last `keep` checkpoints and the best one."""
-    known = steps(checkpoints)
-    for step in known[:-keep]:
-        if step != best:
-            shutil.rmtree(_folder(checkpoints, step), ignore_errors=True)
+def weights(checkpoints: Path, step: int) -> dict[str, Tensor]:
+    """The network's weights of one checkpoint: the averaged ones where the run averages. Raises: as `read`."""
+    _, tensors = read(checkpoints, step)
+    prefix = "averaged/" if any(name.startswith("averaged/") for name in tensors) else "model/"
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def prune(checkpoints: Path, keep: int, best: int | None, *, saved: int) -> None:
+    """After a save at step `saved`: delete all but the last `keep` checkpoints up to there, and the best one.
+
+    One that is cut off counts for nothing and goes. Those of later steps, which could not be gone on from, stay and
+    count for nothing either: going on, the run replaces them.
+    """
+    known = [step for step in steps(checkpoints) if step <= saved]
+    whole = [step for step in known if step == saved or _is_whole(_folder(checkpoints, step))]
+    for step in set(known) - set(whole[-keep:]) - {best}:
+        shutil.rmtree(_folder(checkpoints, step), ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether nothing of it is missing, told by lengths alone: a few bytes are read."""
+    try:
+        files.read_json(folder / "checkpoint.json")
+        with open(folder / "tensors.safetensors", "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        return (folder / "tensors.safetensors").stat().st_size == 8 + length + max(ends, default=0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError):
+        return False

@@ -24,6 +24,7 @@ _BLOCK = 1 << 18
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Progress = Callable[[int, int], None]
+Check = Callable[[Path], str | None]
 
 
 class _BrokeOff(Exception):
@@ -53,8 +54,21 @@ def fetch(urls: Sequence[str], sha256: str, target: Path, *, progress: Progress 
     Raises: DownloadError, when no mirror delivers the right file; StorageError, when it cannot be stored.
     """
     wanted = sha256.lower()
+
+    def check(path: Path) -> str | None:
+        given = files.sha256(path)
+        return None if given == wanted else f"the file has the SHA-256 {given[:12]}…, wanted {wanted[:12]}…"
+
+    return fetch_checked(urls, check, target, progress=progress)
+
+
+def fetch_checked(urls: Sequence[str], check: Check, target: Path, *, progress: Progress | None = None) -> Path:
+    """`fetch` for files of which another hash is known, or a part of it. `check`: what is wrong with a file, or None.
+
+    Raises: DownloadError, StorageError.
+    """
     with files.storage(target):
-        if target.is_file() and files.sha256(target) == wanted:
+        if target.is_file() and check(target) is None:
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")
@@ -62,7 +76,7 @@ def fetch(urls: Sequence[str], sha256: str, target: Path, *, progress: Progress 
         for url in urls:
             try:
                 with files.storage(part):
-                    _fetch_from(url, wanted, part, progress)
+                    _fetch_from(url, check, part, progress)
             except (_BrokeOff, _Unusable) as failure:
                 failures.append(f"{printable(url)}: {failure}")
                 continue
@@ -75,7 +89,7 @@ def fetch(urls: Sequence[str], sha256: str, target: Path, *, progress: Progress 
     )
 
 
-def _fetch_from(url: str, wanted: str, part: Path, progress: Progress | None) -> None:
+def _fetch_from(url: str, check: Check, part: Path, progress: Progress | None) -> None:
     """Leaves the right file at `part`. Raises: _BrokeOff, _Unusable, OSError of our own disk."""
     if not url.startswith(("https://", "http://")):
         raise _Unusable("only http and https are fetched")
@@ -88,13 +102,13 @@ def _fetch_from(url: str, wanted: str, part: Path, progress: Progress | None) ->
                 raise
             time.sleep(PAUSE_SECONDS * attempt)
             continue
-        given = files.sha256(part)
-        if given == wanted:
+        wrong = check(part)
+        if wrong is None:
             return
         # Wrong bytes cannot be gone on with, here or elsewhere. But they may be what an earlier download left.
         part.unlink()
         if not resumed:
-            raise _Unusable(f"the file has the SHA-256 {given[:12]}…, wanted {wanted[:12]}…")
+            raise _Unusable(wrong)
     raise _Unusable("the file came with another hash each time")
 
 

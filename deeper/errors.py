@@ -9,7 +9,9 @@
     ├── DivergedError           training went to NaN or infinity                       exit 7
     ├── DownloadError           a file could not be fetched or has the wrong hash      exit 8
     ├── StorageError            disk full, folder read-only, permission denied         exit 9
-    └── MissingExtraError       an optional package is needed and not installed        exit 10
+    ├── MissingExtraError       an optional package is needed and not installed        exit 10
+    ├── WeightsError            weights that are damaged, hostile or another network's exit 11
+    └── MemoryShortageError     a batch or network does not fit into memory            exit 12
 
 A message has three parts on one line: what was given, what was wanted, what to do.
 Interrupts exit with 130 (SIGINT) or 143 (SIGTERM) after the work was saved.
@@ -18,6 +20,7 @@ Interrupts exit with 130 (SIGINT) or 143 (SIGTERM) after the work was saved.
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -63,6 +66,14 @@ class MissingExtraError(DeeperError):
     exit_code = 10
 
 
+class WeightsError(DeeperError):
+    exit_code = 11
+
+
+class MemoryShortageError(DeeperError):
+    exit_code = 12
+
+
 def nearest(given: str, known: Iterable[str]) -> str:
     """`"; did you mean 'nielsen'?"` when a known name is close to `given`, else the list of known names."""
     names = list(known)
@@ -82,3 +93,8 @@ def printable(text: object, limit: int = 200) -> str:
         half = (limit - 1) // 2
         line = f"{line[:half]}…{line[-half:]}"
     return line
+
+
+def typed(path: object) -> str:
+    """A path as it is typed into a shell, quoted where it must be: for every command that a message proposes."""
+    return shlex.quote(printable(path, 1000))

@@ -77,6 +77,38 @@ def _aside(path: Path) -> Path:
     return path.parent / f".{_short(name)}.partial-{os.getpid()}"
 
 
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.partial-(?P<process>[0-9]{1,10})")
+
+
+def remove_leftovers(folder: str | Path, name: str | None = None) -> None:
+    """Delete what processes that are no more were writing in `folder` when they were killed; `name`: only what was to
+    become this file or folder. What cannot be deleted stays."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for one in names:
+        found = _LEFTOVER.fullmatch(one)
+        if not found or _is_alive(int(found["process"])) or (name is not None and found["name"] != _short(name)):
+            continue
+        place = Path(folder) / one
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                place.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # somebody else's
+    return True
+
+
 def sanitize_name(text: str, limit: int = 80) -> str:
     """`text` as the name of one file or folder on any system: letters, digits, `.`, `_` and `-`; never hidden or empty.
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 # The 97.5 % point of the normal distribution.
 _Z = 1.959963984540054
 
 
-def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a proportion (Wilson 1927). (0, 1) when there is nothing to judge by."""
+def simultaneous_z(intervals: int, level: float = 0.95) -> float:
+    """The normal quantile for so many two-sided intervals that cover together with probability `level` or more, whatever
+    depends on what (Bonferroni; Dunn 1961)."""
+    return NormalDist().inv_cdf(1 - (1 - level) / (2 * max(1, intervals)))
+
+
+def wilson_interval(correct: int, total: int, z: float = _Z) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927), 95 % unless `z` is another normal quantile. (0, 1) when
+    there is nothing to judge by."""
     if total == 0:
         return 0.0, 1.0
     share = correct / total
-    middle = share + _Z * _Z / (2 * total)
-    spread = _Z * math.sqrt(share * (1 - share) / total + _Z * _Z / (4 * total * total))
-    scale = 1 + _Z * _Z / total
+    middle = share + z * z / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
     # Rounding must not leave the share itself outside.
     return min(share, max(0.0, (middle - spread) / scale)), max(share, min(1.0, (middle + spread) / scale))
 
@@ -33,10 +41,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, float(2 * tail / 2**total))
 
 
-def paired_interval(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
-    """95 % interval of the difference of two accuracies on the same pictures (first − second), by Newcombe (1998,
-    Statistics in Medicine 17:2635, method 10): Wilson's intervals of the two, joined with the correlation that the
-    pairing gives them. The four counts are of pictures. (−1, 1) when there are none.
+def paired_interval(both: int, only_first: int, only_second: int, neither: int, z: float = _Z) -> tuple[float, float]:
+    """Interval (95 % unless `z` is another normal quantile) of the difference of two accuracies on the same pictures
+    (first − second), by Newcombe (1998, Statistics in Medicine 17:2635, method 10): Wilson's intervals of the two,
+    joined with the correlation that the pairing gives them. The four counts are of pictures. (−1, 1) when there are none.
 
     It holds its level where both accuracies are near 1, which the textbook interval does not.
     """
@@ -44,8 +52,8 @@ def paired_interval(both: int, only_first: int, only_second: int, neither: int) 
     if total == 0:
         return -1.0, 1.0
     first, second = (both + only_first) / total, (both + only_second) / total
-    first_low, first_high = wilson_interval(both + only_first, total)
-    second_low, second_high = wilson_interval(both + only_second, total)
+    first_low, first_high = wilson_interval(both + only_first, total, z)
+    second_low, second_high = wilson_interval(both + only_second, total, z)
     margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
     crossed = float(both * neither - only_first * only_second)
     if crossed > 0:
@@ -71,3 +79,75 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Benjamini and Hochberg's step-up adjustment (1995), in the given order: calling all below q significant makes a
+    share of at most q of the calls false, on average."""
+    count = len(p_values)
+    order = sorted(range(count), key=lambda index: p_values[index], reverse=True)
+    adjusted = [0.0] * count
+    lowest = 1.0
+    for rank, index in enumerate(order):
+        lowest = min(lowest, p_values[index] * count / (count - rank))
+        adjusted[index] = lowest
+    return adjusted
+
+
+def fisher_exact(first_yes: int, first_no: int, second_yes: int, second_no: int) -> float:
+    """Fisher's exact two-sided p-value that two groups have the same share (Fisher 1922): the probability, all margins
+    given, of every table that is no more likely than this one."""
+    yes, total = first_yes + second_yes, first_yes + first_no + second_yes + second_no
+    first = first_yes + first_no
+    lowest, highest = max(0, first + yes - total), min(first, yes)
+    if lowest == highest:
+        return 1.0
+    # Relative to the given table, term by term: no binomial coefficient of thousands is written out.
+    logarithms = [
+        -(
+            math.lgamma(k + 1)
+            + math.lgamma(first - k + 1)
+            + math.lgamma(yes - k + 1)
+            + math.lgamma(total - first - yes + k + 1)
+        )
+        for k in range(lowest, highest + 1)
+    ]
+    here = logarithms[first_yes - lowest]
+    largest = max(logarithms)
+    weights = [math.exp(value - largest) for value in logarithms]
+    # Tables as likely as this one count; rounding must not leave them out (as in R and SciPy).
+    chosen = math.fsum(weight for weight, value in zip(weights, logarithms, strict=True) if value <= here + 1e-7)
+    return min(1.0, chosen / math.fsum(weights))
+
+
+def permutation_test(first: Sequence[int], second: Sequence[int]) -> float:
+    """Exact two-sided permutation p-value of the difference of two groups' means: the share of all ways to deal the same
+    whole numbers into groups of these sizes whose difference is at least as large. 1 where a group is empty.
+
+    The ways are counted by their sums (Pagano and Tritchler 1983), not dealt: twenty and twenty, 138 thousand million
+    ways, take as long as it takes to add some long numbers.
+    """
+    if not first or not second:
+        return 1.0
+    sizes, total = (len(first), len(second)), sum(first) + sum(second)
+    lowest = min(*first, *second)
+    ways = math.comb(sum(sizes), sizes[0])
+
+    def difference(chosen: int) -> int:
+        # Of the means, times the product of the sizes: a whole number, which is compared without rounding.
+        return abs(chosen * sizes[1] - (total - chosen) * sizes[0])
+
+    here = difference(sum(first))
+    digit = -(-ways.bit_length() // 8)
+    # Of so many values above `lowest`, how often each sum occurs: one long number, with a digit for each sum.
+    counts = [1, *(0 for _ in first)]
+    for value in (*first, *second):
+        for taken in range(sizes[0], 0, -1):
+            counts[taken] += counts[taken - 1] << (8 * digit * (value - lowest))
+    text = counts[-1].to_bytes(-(-counts[-1].bit_length() // 8), "little")
+    far = sum(
+        int.from_bytes(text[place * digit : (place + 1) * digit], "little")
+        for place in range(-(-len(text) // digit))
+        if difference(place + lowest * sizes[0]) >= here
+    )
+    return far / ways

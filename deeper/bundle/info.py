@@ -14,7 +14,7 @@ from deeper.bundle import folder
 from deeper.bundle.folder import DESCRIPTION, damaged
 from deeper.bundle.folder import is_bundle as is_bundle
 from deeper.errors import BundleError, UsageError, printable
-from deeper.images import Preprocess
+from deeper.images import Appearance, Preprocess
 from deeper.models.architecture import Architecture
 from deeper.values import from_plain, to_plain
 
@@ -48,6 +48,8 @@ class Info:
     """Divides the logits before the softmax; fitted on validation pictures."""
     threshold: float | None = None
     """Below this probability the answer is "unsure"."""
+    appearance: Appearance | None = None
+    """What training pictures look like: an input that is quite unlike is answered "unsure", with the reason."""
     dataset: dict[str, Any] = field(default_factory=dict)
     """Name, hash and counts per split of what it was trained on."""
     metrics: dict[str, Any] = field(default_factory=dict)

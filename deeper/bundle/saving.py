@@ -18,7 +18,7 @@ from deeper.bundle import folder
 from deeper.bundle.folder import DESCRIPTION, GOLDEN, WEIGHTS
 from deeper.bundle.info import Info
 from deeper.errors import BundleError, printable
-from deeper.images import Preprocess
+from deeper.images import Appearance, Preprocess
 from deeper.inference import predictor
 from deeper.models import Architecture, create
 
@@ -35,6 +35,7 @@ def save(
     policy: Mapping[str, Any] | None = None,
     temperature: float | None = None,
     threshold: float | None = None,
+    appearance: Appearance | None = None,
     dataset: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
@@ -77,6 +78,7 @@ def save(
         policy=dict(policy) if policy else None,
         temperature=temperature,
         threshold=threshold,
+        appearance=appearance,
         dataset=dict(dataset or {}),
         metrics=dict(metrics or {}),
         training=dict(training or {}),

@@ -81,16 +81,24 @@ class Distorter:
         """What happens in `epoch` to the examples of these keys; a batch or a whole epoch at once."""
         return Plan(tuple((one, self.parameters(one, keys, labels, epoch)) for one in self.distortions))
 
-    def apply(self, images: Tensor, plan: Plan) -> Tensor:
+    def apply(self, images: Tensor, plan: Plan, size: tuple[int, int] | None = None) -> Tensor:
         """Do what `plan` says, one row per picture: uint8 N × H × W × C → as `__call__`."""
-        return distort(images, plan.drawn, self.size, self.fill)
+        return distort(images, plan.drawn, size or self.size, self.fill)
 
-    def __call__(self, images: Tensor, keys: NDArray[np.uint64], labels: NDArray[np.int64], epoch: int) -> Tensor:
+    def __call__(
+        self,
+        images: Tensor,
+        keys: NDArray[np.uint64],
+        labels: NDArray[np.int64],
+        epoch: int,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
         """uint8 N × H × W × C → float32 N × C × height × width in 0..1, channels last in memory.
 
-        `keys`, `labels`: of the examples, on the processor. `epoch` counts from 0.
+        `keys`, `labels`: of the examples, on the processor. `epoch` counts from 0. `size`: (height, width) of this
+        batch, where another than the distorter's.
         """
-        return self.apply(images, self.plan(keys, labels, epoch))
+        return self.apply(images, self.plan(keys, labels, epoch), size)
 
 
 @torch.no_grad()

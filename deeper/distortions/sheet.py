@@ -16,6 +16,7 @@ from deeper import draws, files
 from deeper.distortions import AnyDistortion
 from deeper.distortions.apply import Distorter
 from deeper.distortions.sampling import Fill
+from deeper.figures import lettering
 
 # Draws of everything together that a row shows.
 TOGETHER = 4
@@ -125,7 +126,7 @@ def _draw(columns: Sequence[_Column], captions: Sequence[str], path: Path, title
         places.append(places[-1] + _CELL + (_GROUP_GAP if column.begins else _GAP))
     total = places[-1] + _CELL + _MARGIN, top + len(captions) * (cell_height + _GAP) - _GAP + _MARGIN
     style: Any = {"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "deeper", "pdf.fonttype": 42}
-    with matplotlib.rc_context(style):
+    with lettering(), matplotlib.rc_context(style):
         figure = Figure(figsize=total)
         for number, (column, heading, place) in enumerate(zip(columns, headings, places, strict=True)):
             spanned = TOGETHER * (_CELL + _GAP) - _GAP if number == len(columns) - TOGETHER else _CELL

@@ -8,6 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeper.inference.scores import log_softmax
+
+# Bounds of a temperature and steps of the search for it: to a thousandth of its logarithm's range.
+_TEMPERATURES = (0.05, 20.0)
+_SEARCHED = 60
+# Of the right answers, at most this share is called unsure.
+UNSURE_SHARE = 0.01
+
 # Equal-width bins of confidence for the calibration error (Guo et al. 2017, arXiv 1706.04599).
 BINS = 15
 
@@ -64,3 +72,37 @@ def brier_score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -
     0 is perfect, 2 is sure and wrong. Shapes: N × K and N."""
     of_true = probabilities[np.arange(len(labels)), labels]
     return float(((probabilities**2).sum(1) - 2 * of_true + 1).mean())
+
+
+def fitted_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The T that makes softmax(logits / T) most likely for held-out `labels` (Guo et al. 2017, arXiv 1706.04599).
+
+    The likelihood has one peak in 1/T, so a golden-section search of log T finds it; between 0.05 and 20, where a net
+    that is always right (or has too few pictures) would want 0 or infinity. Shapes: N × K and N, N ≥ 1.
+    """
+    ratio = (np.sqrt(5) - 1) / 2
+
+    def loss(logarithm: float) -> float:
+        return negative_log_likelihood(log_softmax((logits / np.exp(logarithm)).astype(np.float32)), labels)
+
+    low, high = np.log(_TEMPERATURES[0]), np.log(_TEMPERATURES[1])
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    at_left, at_right = loss(left), loss(right)
+    for _ in range(_SEARCHED):
+        if at_left <= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - ratio * (high - low)
+            at_left = loss(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + ratio * (high - low)
+            at_right = loss(right)
+    return float(np.exp((low + high) / 2))
+
+
+def unsure_below(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """The probability below which an answer is called unsure: of the right ones of a held-out set, one in a hundred lies
+    below it, and never more than 0.99 is asked. 0 where nothing was right. Shapes: N."""
+    if not right.any():
+        return 0.0
+    return float(min(0.99, np.quantile(confidence[right], UNSURE_SHARE)))

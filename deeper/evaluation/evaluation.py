@@ -93,6 +93,10 @@ class Evaluation:
     labels: NDArray[np.int64]
     logits: NDArray[np.float32]
     features: NDArray[np.float32] | None = None
+    original: NDArray[np.int64] | None = None
+    """The labels before a person corrected some of them. Shape: N. None where nothing was corrected."""
+    excluded: int = 0
+    """Pictures of the split that a person left out; they are in no number here."""
 
     def __post_init__(self) -> None:
         count, size = len(self.ids), len(self.classes)
@@ -157,6 +161,21 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the accuracy."""
         return wilson_interval(self.correct, self.total)
+
+    @property
+    def before_correction(self) -> dict[str, Any] | None:
+        """The same answers against the labels as they were before corrections: `accuracy`, `correct`, `interval`,
+        `relabelled` and `excluded` (pictures). None where nothing was corrected."""
+        if self.original is None:
+            return None
+        correct = int((self.predicted == self.original).sum())
+        return {
+            "accuracy": correct / self.total,
+            "correct": correct,
+            "interval": list(wilson_interval(correct, self.total)),
+            "relabelled": int((self.original != self.labels).sum()),
+            "excluded": self.excluded,
+        }
 
     @cached_property
     def confusion(self) -> NDArray[np.int64]:
@@ -280,6 +299,7 @@ class Evaluation:
         """Everything that `deeper evaluate --json` prints; keys are described in docs/json.md."""
         return {
             **self.summary(),
+            "before_correction": self.before_correction,
             "classes": list(self.classes),
             "per_class": [result.to_plain() for result in self.per_class],
             "confusion": self.confusion.tolist(),

@@ -93,6 +93,27 @@ def probe(data: bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Probe
         raise _named(error, name) from None
 
 
+def unpacked_pixels(data: bytes, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> int:
+    """How many pixels `decode` will hold at once, by the header alone: what a server reckons its memory by.
+
+    Raises: SourceError, MissingExtraError.
+    """
+    limit = min(max_pixels, MAX_PIXELS)
+    if data.startswith(jpeg.MAGIC):
+        header = jpeg.read_header(data)
+        _refuse_huge(header.height, header.width, limit)
+        if at_least is not None and containers.orientation(header.exif) >= 5:
+            at_least = at_least[::-1]
+        reduction = jpeg.reduction_for((header.height, header.width), at_least)
+        return -(-header.height // reduction) * -(-header.width // reduction)
+    size = png.size_of(data)
+    if size is None:
+        with containers.open_picture(data) as picture:
+            size = picture.size[::-1]
+    _refuse_huge(*size, limit)
+    return size[0] * size[1]
+
+
 def to_channels(picture: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     """Grey ↔ colour. Grey is repeated; colour becomes luma, (299 R + 587 G + 114 B) / 1000 rounded (ITU-R 601-2)."""
     has = picture.shape[2]

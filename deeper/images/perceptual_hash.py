@@ -22,13 +22,22 @@ def perceptual_hash(picture: NDArray[np.uint8]) -> int:
     The same content in another size, brightness or file format differs in few bits, two unrelated photographs in
     about 32. A picture of one colour has no frequencies: all such share one hash.
     """
-    grey = _FIT.fit(picture)[..., 0].astype(np.float64)
+    return int(hashes(thumbnail(picture)[None])[0])
+
+
+def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What the hash looks at: grey, 32 × 32, whatever the picture's sides. dtype: uint8."""
+    return _FIT.fit(picture)[..., 0]
+
+
+def hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The hashes of thumbnails N × 32 × 32. Shape: N. dtype: uint64."""
     # Rounded, so that the last bit of a sum, which differs between processors, decides nothing.
-    frequencies = np.round(_COSINES @ grey @ _COSINES.T, 3).ravel()
+    frequencies = np.round(_COSINES @ thumbnails.astype(np.float64) @ _COSINES.T, 3).reshape(len(thumbnails), -1)
     # The constant term is the brightness, which the hash ignores when it finds the median.
-    bits = frequencies > np.median(frequencies[1:])
-    bits[0] = False
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    bits = frequencies > np.median(frequencies[:, 1:], axis=1, keepdims=True)
+    bits[:, 0] = False
+    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
 def hamming(first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]:

@@ -38,6 +38,14 @@ class Checked(NamedTuple):
     body: list[slice]
 
 
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """(height, width) as the header says, and nothing more is looked at; None for what does not begin as a PNG."""
+    if not data.startswith(_HEADER) or len(data) < 33:
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    return height, width
+
+
 def check(data: bytes) -> Checked:
     """Walk the chunks: all complete, every checksum right. Pillow skips those of pixel data. Raises: SourceError."""
     if not data.startswith(_HEADER) or len(data) < 33:

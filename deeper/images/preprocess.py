@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeper.errors import SourceError, UsageError, nearest
-from deeper.images.decode import decode, to_channels
+from deeper.images.decode import MAX_PIXELS, decode, to_channels
 
 _RESAMPLE = {
     "nearest": Image.Resampling.NEAREST,
@@ -92,10 +92,10 @@ class Preprocess:
         colour = "grey" if self.channels == 1 else "RGB"
         return f"{_MODES[self.mode]}{share} to {self.height}×{self.width} {colour}, {self.resample}"
 
-    def read(self, data: bytes, name: str = "") -> NDArray[np.uint8]:
+    def read(self, data: bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         """Decode a file's bytes and fit them: THE way from a file to the network's size, so that evaluation and
-        prediction agree bit for bit. Raises: SourceError."""
-        return self.fit(decode(data, name, at_least=self.needed))
+        prediction agree bit for bit. `max_pixels` can only lower the limit. Raises: SourceError."""
+        return self.fit(decode(data, name, at_least=self.needed, max_pixels=max_pixels))
 
     @property
     def needed(self) -> tuple[int, int]:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deeper.errors import UsageError, printable
+from deeper.errors import MemoryShortageError, UsageError, printable
 from deeper.images import Preprocess
 from deeper.inference.scores import BATCH, Predict, Scores
+from deeper.inference.shortage import in_words, is_shortage, room
 
 
 class Normalise(nn.Module):
@@ -69,9 +70,11 @@ def predictor(
     mode it was in. Pictures pass in cuts of `batch`, so memory is bounded. `precision`: `fp32`, or `bf16` by autocast.
 
     Answers agree bit for bit at equal cuts on one machine. Between cuts of different size sums are taken in another
-    order: the class is the same and probabilities differ by at most 1e-5 in fp32, 1e-2 in bf16.
+    order: the class is the same and probabilities differ by at most 1e-5 in fp32, 1e-2 in bf16. Where a cut does not fit
+    into memory, this and the later ones are half as large.
 
-    Raises: UsageError, for a device or precision that is not there; the function, for another shape or dtype.
+    Raises: UsageError, for a device or precision that is not there; the function, for another shape or dtype, and
+    MemoryShortageError, where not even one picture fits.
     """
     if precision not in ("fp32", "bf16"):
         raise UsageError(f"precision {precision!r}; wanted fp32 or bf16")
@@ -81,6 +84,7 @@ def predictor(
     network = Network(model, preprocess).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     wanted = (preprocess.height, preprocess.width, preprocess.channels)
+    fitting = batch
 
     def predict(images: NDArray[np.uint8]) -> Scores:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != wanted:
@@ -88,17 +92,31 @@ def predictor(
                 f"the model takes uint8 N×{wanted[0]}×{wanted[1]}×{wanted[2]}, got {images.dtype} "
                 f"{'×'.join(map(str, images.shape))}; use Preprocess.fit"
             )
+        nonlocal fitting
         count = len(images)
         # Without a picture, one of zeros tells how wide the empty answer is.
         pictures = images if count else np.zeros((1, *wanted), np.uint8)
         logits, features = [], []
         autocast = torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
         with _evaluating(network), torch.inference_mode(), _plain_fp32(kind, precision), autocast:
-            for start in range(0, len(pictures), batch):
-                cut = torch.from_numpy(np.require(pictures[start : start + batch], requirements=["C", "W"]))
-                one, other = network(cut.to(device))
+            start = 0
+            while start < len(pictures):
+                cut = torch.from_numpy(np.require(pictures[start : start + fitting], requirements=["C", "W"]))
+                try:
+                    one, other = network(cut.to(device))
+                except (MemoryError, RuntimeError) as error:
+                    if not is_shortage(error):
+                        raise
+                    if len(cut) > 1:
+                        fitting = len(cut) // 2
+                        continue
+                    raise MemoryShortageError(
+                        f"out of memory: not even one picture of {wanted[0]}×{wanted[1]} passes the network, with "
+                        f"{in_words(room(device))} free; free memory, or train a network for smaller pictures (--size)"
+                    ) from None
                 logits.append(one.cpu().numpy())
                 features.append(other.cpu().numpy())
+                start += len(cut)
         return Scores(np.concatenate(logits)[:count], np.concatenate(features)[:count])
 
     return predict

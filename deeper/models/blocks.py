@@ -16,6 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeper.errors import UsageError, nearest
+from deeper.models.kernels.layout import OWN, Slot, usable
+from deeper.models.kernels.norm import Norm, norm_relu
+from deeper.models.kernels.pool import LARGEST_WINDOW, max_pool
+from deeper.models.kernels.products import products
 from deeper.models.noise import Dropout, set_noise
 
 __all__ = [
@@ -35,6 +39,9 @@ __all__ = [
 Initialisation = Literal["pytorch", "truncated_normal", "variance_scaling", "glorot_uniform"]
 Padding = Literal["same", "valid"]
 INITIALISATIONS = get_args(Initialisation)
+
+# Max-pools over fewer channels than fill some vectors are PyTorch's own (`docs/log.md`).
+WORTH_A_KERNEL = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +130,28 @@ class BatchNorm(nn.BatchNorm2d):
             del self.weight
             self.register_buffer("weight", torch.ones(channels), persistent=False)
 
+    def fuses(self) -> bool:
+        """Whether a kernel may do what this layer would."""
+        return self.training and self.bias.dtype == torch.float32
+
+    def count(self) -> float:
+        """Count a batch, as `forward` does in training, and return by how much it moves the running statistics."""
+        if self.num_batches_tracked is None:
+            return 0.0
+        self.num_batches_tracked.add_(1)
+        return 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+
+
+def unwatched(module: nn.Module) -> bool:
+    """Whether no hook waits for what goes in or out of a module inside `module`."""
+    if nn.modules.module._has_any_global_hook():  # type: ignore[no-untyped-call]
+        return False
+    return not any(
+        inner._forward_hooks or inner._forward_pre_hooks or inner._backward_hooks or inner._backward_pre_hooks
+        for inner in module.modules()
+        if inner is not module
+    )
+
 
 class Convolution(nn.Module):
     """Convolution, then batch norm (or a bias), then ReLU.
@@ -163,12 +192,49 @@ class Convolution(nn.Module):
         self.activation = nn.ReLU(inplace=with_norm) if activation else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.fuses() and usable(x):
+            return self.fused(x)
         if self.pads_as_tensorflow:
             x = pad_as_tensorflow(x, self.kernel, self.stride)
         x = self.convolution(x)
         if self.norm is not None:
             x = self.norm(x)
         return x if self.activation is None else self.activation(x)
+
+    def fuses(self) -> bool:
+        """Whether batch norm and ReLU may run as one kernel: in training, and nobody watches what is between."""
+        return self.norm is not None and self.norm.fuses() and unwatched(self)
+
+    def fused(self, x: Tensor, slot: Slot = OWN) -> Tensor:
+        """What `forward` gives, by the compiled kernels, written into `slot`."""
+        if self.pads_as_tensorflow:
+            x = pad_as_tensorflow(x, self.kernel, self.stride)
+        alone = self.kernel == x.shape[2:] and self.convolution.padding == (0, 0)
+        x = products(x, [self.convolution.weight]) if self.is_pointwise or alone else self.convolution(x)
+        return norm_relu(x, [self.normed(slot=slot)])[0]
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each position is computed from itself alone."""
+        return self.kernel == (1, 1) and self.stride == (1, 1)
+
+    def normed(self, *, slot: Slot = OWN, pool: AveragePool | None = None) -> Norm:
+        """What is to be done behind the convolution, an average pool first, for `norm_relu`."""
+        norm = self.norm
+        assert norm is not None
+        return Norm(
+            channels=norm.num_features,
+            gamma=norm.weight if isinstance(norm.weight, nn.Parameter) else None,
+            beta=norm.bias,
+            mean=norm.running_mean,
+            variance=norm.running_var,
+            epsilon=norm.eps,
+            momentum=norm.count(),
+            relu=self.activation is not None,
+            pool=pool.kernel[0] if pool is not None else None,
+            counts_padding=pool is not None and pool.counts_padding,
+            slot=slot,
+        )
 
 
 class MaxPool(nn.Module):
@@ -188,9 +254,29 @@ class MaxPool(nn.Module):
         self.around = kernel // 2 if padding == "same" and stride == 1 else 0
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[1] >= WORTH_A_KERNEL and self.fuses() and usable(x):
+            return self.fused(x)
         if self.pads_as_tensorflow:
             x = pad_as_tensorflow(x, pair(self.kernel), pair(self.stride), value=float("-inf"))
         return F.max_pool2d(x, self.kernel, self.stride, self.around, ceil_mode=self.reaches_over)
+
+    def fuses(self) -> bool:
+        """Whether there is a compiled kernel for such windows."""
+        return self.kernel <= LARGEST_WINDOW
+
+    def fused(self, x: Tensor, slot: Slot = OWN) -> Tensor:
+        """What `forward` gives, by the compiled kernel, written into `slot`."""
+        outs, before = [], []
+        for size in x.shape[2:]:
+            span = size + 2 * self.around - self.kernel
+            out = span // self.stride + 1
+            if self.pads_as_tensorflow:
+                out = math.ceil(size / self.stride)
+            elif self.reaches_over and span % self.stride and out * self.stride < size + self.around:
+                out += 1  # the last window begins inside
+            outs.append(out)
+            before.append(same_padding(size, self.kernel, self.stride)[0] if self.pads_as_tensorflow else self.around)
+        return max_pool(x, self.kernel, self.stride, (before[0], before[1]), (outs[0], outs[1]), slot)
 
     def extra_repr(self) -> str:
         return f"{self.kernel}×{self.kernel}, stride {self.stride}"
@@ -214,6 +300,12 @@ class AveragePool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self.kernel, self.stride, self.around, count_include_pad=self.counts_padding)
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether each position gets the mean of what is around it."""
+        side = self.kernel[0]
+        return self.kernel == (side, side) and side % 2 == 1 and self.stride == 1 and self.around[0] == side // 2
 
     def extra_repr(self) -> str:
         return f"{self.kernel[0]}×{self.kernel[1]}, stride {self.stride}"

@@ -21,7 +21,8 @@ class Entry:
     """A network of the catalog.
 
     `native`: the input size of its paper, in pixels. `smallest`: the smallest side that works. `source`: where it was
-    published. `presets`: named sets of arguments, one per reference that it can equal.
+    published. `presets`: named sets of arguments, one per reference that it can equal. `one_size`: whether it takes
+    only the size it was built for.
     """
 
     build: Callable[..., nn.Module]
@@ -29,6 +30,7 @@ class Entry:
     smallest: int
     source: str
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    one_size: bool = False
 
     def arguments(self) -> dict[str, Any]:
         """The names and defaults of the arguments beyond classes, channels and size."""
@@ -42,6 +44,7 @@ MODELS: dict[str, Entry] = {
         build=NielsenNet,
         native=28,
         smallest=12,
+        one_size=True,
         source="Nielsen, Neural Networks and Deep Learning, chapter 6; Chu, We Need to Go Deeper (2017)",
     ),
     "inception_v1": Entry(

@@ -27,7 +27,8 @@ class Layer:
 @dataclass(frozen=True)
 class Description:
     """`parameters`: those that are trained, auxiliary heads included. `multiply_adds`: of one picture in evaluation,
-    convolutions and fully connected layers only, as papers count."""
+    convolutions and fully connected layers only, as papers count. `layers`: in the order in which they run in training,
+    those of auxiliary heads, which run only then, included."""
 
     architecture: Architecture
     parameters: int
@@ -43,7 +44,7 @@ def _multiply_adds(module: nn.Module, output: Tensor) -> int:
     return 0
 
 
-def _build(architecture: Architecture) -> tuple[nn.Module, torch.device]:
+def build(architecture: Architecture) -> tuple[nn.Module, torch.device]:
     if ":" in architecture.model:
         # A user's constructor may compute with real numbers, which `meta` has not.
         return create(architecture), torch.device("cpu")
@@ -56,23 +57,58 @@ def describe(architecture: Architecture) -> Description:
 
     Raises: UsageError, as `catalog.create`.
     """
-    model, device = _build(architecture)
+    model, device = build(architecture)
+    images = torch.zeros(1, architecture.channels, architecture.height, architecture.width, device=device)
+    layers = layers_of(model.eval(), images)
+    parameters = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    shown = _with_auxiliary(model, images, layers)
+    return Description(architecture, parameters, sum(layer.multiply_adds for layer in layers), shown)
+
+
+def _with_auxiliary(model: nn.Module, images: Tensor, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """`layers`, and those that run in training alone after the last layer of `layers` before them."""
+    try:
+        # Two pictures: batch norm of a single position cannot train on one.
+        training = layers_of(model.train(), images.expand(2, -1, -1, -1))
+    except Exception:  # a user's network may not train on two blank pictures; then its heads are not listed
+        return layers
+    known = {layer.scope for layer in layers}
+    after: dict[str, list[Layer]] = {}
+    last = ""
+    for layer in training:
+        if layer.scope in known:
+            last = layer.scope
+        else:
+            after.setdefault(last, []).append(layer)
+    shown: list[Layer] = [*after.pop("", [])]
+    for layer in layers:
+        shown += [layer, *after.pop(layer.scope, [])]
+    return tuple(shown)
+
+
+def layers_of(module: nn.Module, images: Tensor) -> tuple[Layer, ...]:
+    """The leaves of any module (a network, one of its blocks), as they run on `images`, N × C × H × W.
+
+    On device `meta` nothing is computed: module and images may be as large as they like.
+    """
     layers: list[Layer] = []
 
     def follow(scope: str) -> Callable[[nn.Module, Any, Any], None]:
-        def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        def note(leaf: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                parameters = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
+                parameters = sum(weight.numel() for weight in leaf.parameters() if weight.requires_grad)
                 shape = tuple(output.shape[1:])
-                layers.append(Layer(scope, type(module).__name__, shape, parameters, _multiply_adds(module, output)))
+                layers.append(Layer(scope, type(leaf).__name__, shape, parameters, _multiply_adds(leaf, output)))
 
         return note
 
-    for name, module in model.named_modules():
-        if name and not any(True for _ in module.children()):
-            module.register_forward_hook(follow(name.replace(".", "/")))
-    images = torch.zeros(1, architecture.channels, architecture.height, architecture.width, device=device)
+    hooks = [
+        leaf.register_forward_hook(follow(name.replace(".", "/")))
+        for name, leaf in module.named_modules()
+        if name and not any(True for _ in leaf.children())
+    ]
     with torch.no_grad():
-        model.eval()(images)
-    parameters = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    return Description(architecture, parameters, sum(layer.multiply_adds for layer in layers), tuple(layers))
+        module(images)
+    for hook in hooks:
+        hook.remove()
+    return tuple(layers)

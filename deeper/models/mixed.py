@@ -18,7 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from deeper.models.blocks import AveragePool, Convolution, MaxPool, Padding, Style, pair
+from deeper.models.blocks import AveragePool, Convolution, MaxPool, Padding, Style, pair, unwatched
+from deeper.models.kernels.layout import OWN, Joint, Slot, computed_in, join, usable
+from deeper.models.kernels.norm import norm_relu
+from deeper.models.kernels.products import products
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,37 @@ class Branch(nn.Module):
             x = layer(x)
         return torch.cat([end(x) for end in layers[-self.ends :]], 1) if self.ends else x
 
+    def stem(self) -> list[nn.Module]:
+        """The layers at its beginning that `Mixed` computes for all branches at once: a 1×1 convolution, maybe with an
+        average pool before it."""
+        layers = list(self.children())
+        pools = isinstance(layers[0], AveragePool) and layers[0].keeps_size and len(layers) > 1
+        first = layers[1] if pools else layers[0]
+        if isinstance(first, Convolution) and first.is_pointwise and len(layers) - self.ends > int(pools):
+            return layers[: 2 if pools else 1]
+        return []
+
+    def fuses(self) -> bool:
+        """Whether all its layers have compiled kernels for what they would do now."""
+        return all(
+            isinstance(layer, Convolution | MaxPool) and layer.fuses()
+            for layer in list(self.children())[len(self.stem()) - 1 if self.stem() else 0 :]
+        )
+
+    def fused(self, x: Tensor, slot: Slot, *, after: int) -> list[Tensor]:
+        """What its layers from number `after` on make of `x`, by the compiled kernels, written into `slot` in parts."""
+        layers = list(self.children())[after:]
+        trunk, ends = layers[: len(layers) - self.ends], layers[len(layers) - self.ends :]
+        for layer in trunk:
+            assert isinstance(layer, Convolution | MaxPool)
+            x = layer.fused(x, slot if layer is layers[-1] else OWN)
+        parts = []
+        for end in ends:
+            assert isinstance(end, Convolution)
+            parts.append(end.fused(x, slot))
+            slot = slot.after(parts[-1].shape[1])
+        return parts or [x]
+
 
 class Mixed(nn.Module):
     """Branches over the same input, their outputs concatenated. `outputs`: the sum of the branches' channels."""
@@ -120,7 +154,41 @@ class Mixed(nn.Module):
             self.outputs += branch.outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        one_type = x.dtype == computed_in(x)  # a pool keeps the type that it is given
+        if self.training and one_type and usable(x) and unwatched(self) and all(map(Branch.fuses, self._branches())):
+            return self._fused(x)
         return torch.cat([branch(x) for branch in self.children()], 1)
+
+    def _branches(self) -> list[Branch]:
+        return [branch for branch in self.children() if isinstance(branch, Branch)]
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """What `forward` gives, by the compiled kernels.
+
+        The 1×1 convolutions that branches begin with share their input: one matrix product. Those behind an average
+        pool do too, because a mean over positions and a mix of channels may change places, and pooling what comes out
+        is less work. Every branch writes its channels of the output in place.
+        """
+        joint = Joint(self.outputs)
+        slot, slots = Slot(joint), {}
+        for branch in self._branches():
+            slots[branch] = slot
+            slot = slot.after(branch.outputs)
+        weights, norms, stems = [], [], {}
+        for branch in self._branches():
+            if stem := branch.stem():
+                first, pool = stem[-1], stem[0] if len(stem) == 2 else None
+                assert isinstance(first, Convolution) and (pool is None or isinstance(pool, AveragePool))
+                ends_here = len(stem) == len(list(branch.children()))
+                weights.append(first.convolution.weight)
+                norms.append(first.normed(slot=slots[branch] if ends_here else OWN, pool=pool))
+                stems[branch] = len(norms) - 1
+        begun = norm_relu(products(x, weights), norms) if weights else ()
+        parts: list[Tensor] = []
+        for branch in self._branches():
+            into = begun[stems[branch]] if branch in stems else x
+            parts += branch.fused(into, slots[branch], after=len(branch.stem()))
+        return join(joint, parts)
 
 
 class Residual(nn.Module):

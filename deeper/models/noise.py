@@ -36,7 +36,8 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.probability == 0:
             return x
-        if self._key is None or x.device.type != "cpu" or torch.compiler.is_compiling():
+        # Asked first: compiled code that reads the key would be compiled anew for each step's.
+        if torch.compiler.is_compiling() or self._key is None or x.device.type != "cpu":
             return F.dropout(x, self.probability)
         mask, scale = self._draw(x.shape)
         self._calls += 1

@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from deeper.monitor.histograms import dense
 from deeper.monitor.scopes import has_activations, is_leaf, layer_name, own_part
+from deeper.training.events import DetailDone
 
 # Of a layer's activations at most so many values are counted (whole pictures, at least one).
 ACTIVATION_VALUES = 1 << 18
@@ -144,3 +145,14 @@ def _unused(tag: str, used: Mapping[str, object]) -> str:
         number += 1
         free = f"{tag}_{number}"
     return free
+
+
+def watched(event: DetailDone) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Activations and shares of zeros of the step that `event` tells of, by tag."""
+    recorder = ActivationRecorder()
+    recorder.attach(event.model)
+    try:
+        event.again()
+    finally:
+        seen = recorder.take()
+    return seen

@@ -22,7 +22,7 @@ from rich.live import Live
 from rich.text import Text
 
 from deeper.errors import printable
-from deeper.monitor.position import Position, clock
+from deeper.monitor.position import Position, clock, in_words
 from deeper.training.events import EpochDone, Event, Finished, Notice, Started, StepDone
 
 # How often the live line is drawn. Drawing takes about 1 ms of one core, so this costs 0.2 % of it.
@@ -58,6 +58,7 @@ class Console:
         self._between = seconds_between_lines
         self._last_line = -math.inf
         self._position: Position | None = None
+        self._sized = False
         self._last_step: StepDone | None = None
 
     def handle(self, event: Event) -> None:
@@ -73,7 +74,8 @@ class Console:
     def _show(self, event: Event) -> None:
         match event:
             case Started():
-                self._position = Position(event.first_step, event.steps, event.steps_per_epoch)
+                self._position = Position(event.first_step, event.steps, event.steps_per_epoch, event.course)
+                self._sized = event.course is not None and event.course.staged
                 self._show_live(self._position)
             case StepDone():
                 self._last_step = event
@@ -100,7 +102,7 @@ class Console:
             parts += [f"loss {self._last_step.loss:.4f}", f"train {self._last_step.accuracy:7.2%}"]
         if event.evaluation is not None:
             accuracy = float(event.evaluation.accuracy)
-            parts.append(f"validation {accuracy:7.2%}")
+            parts.append(f"validation {accuracy:7.2%}" + (f" at {in_words(event.size)}" if self._sized else ""))
         parts.append(clock(event.seconds))
         if event.best:
             parts.append("best so far")

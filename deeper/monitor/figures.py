@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.errors import printable
+from deeper.figures import lettering
 
 # Up to so many classes every cell has its number; up to so many every class its name; beyond, every n-th.
 NUMBERED_CELLS = 20
@@ -34,6 +35,11 @@ def confusion_figure(confusion: NDArray[np.int64], classes: Sequence[str], title
     The diagonal, which would drown everything else, is grey; confusions are red, darker where more frequent (by the
     square root, so that one in a hundred is seen). Returns uint8 H × W × 3.
     """
+    with lettering():
+        return _drawn(confusion, classes, title)
+
+
+def _drawn(confusion: NDArray[np.int64], classes: Sequence[str], title: str) -> NDArray[np.uint8]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
@@ -65,6 +71,8 @@ def confusion_figure(confusion: NDArray[np.int64], classes: Sequence[str], title
     upright = max(map(len, names)) > 3
     axes.set_xticks(ticks, [names[i] for i in ticks], fontsize=size, rotation=90 if upright else 0)
     axes.set_yticks(ticks, [names[i] for i in ticks], fontsize=size)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)  # a class may be called "$x_1$", or "$\\frac{"
     axes.set_xlabel("answer of the network")
     axes.set_ylabel("label")
     axes.tick_params(length=2)
@@ -90,9 +98,10 @@ def confusion_figure(confusion: NDArray[np.int64], classes: Sequence[str], title
         f"{heading}{correct:,} of {total:,} right ({correct / max(total, 1):.2%}); "
         f"darkest red: {highest:.1%} of a label's pictures",
         fontsize=10,
+        parse_math=False,
     )
     side_text = "label → answer (pictures)\n\n" + "\n".join(listed) if listed else "no confusions"
-    axes.text(1.02, 1.0, side_text, transform=axes.transAxes, va="top", fontsize=9)
+    axes.text(1.02, 1.0, side_text, transform=axes.transAxes, va="top", fontsize=9, parse_math=False)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return pixels[:, :, :3].copy()

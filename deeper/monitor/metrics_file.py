@@ -2,10 +2,12 @@
 
     {"event": "started",  "step": 0, "steps": 2580, "steps_per_epoch": 430, "precision": "bf16", "device": "cpu"}
     {"event": "step",     "step": 50, "epoch": 0, "images": 6400, "loss": …, "cross_entropy": …, …}
+    {"event": "detail",   "step": 501, "sparsity": {"conv1/relu": 0.43, …}}
     {"event": "epoch",    "step": 430, "epoch": 0, "averaged": true, "best": true, "validation": {"accuracy": …, …}}
     {"event": "finished", "step": 2580, "reason": "done", "best_step": 2150, "seconds": …}
 
-`step` counts the steps done, `epoch` counts from 0. No number is NaN or infinite: such a one is null. A resumed run
+`step` counts the steps done, `epoch` counts from 0. `sparsity`: the share of zeros behind each rectifier, in the step
+that makes the number full. No number is NaN or infinite: such a one is null. A resumed run
 leaves the same file as an uninterrupted one, except for the fields in `WALL_CLOCK_FIELDS`.
 """
 
@@ -18,13 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeper import files
-from deeper.training.events import EpochDone, Event, Finished, Started, StepDone
+from deeper.training.events import BatchNormChecked, DetailDone, EpochDone, Event, Finished, Started, StepDone
 
 if TYPE_CHECKING:
     from io import FileIO
 
 # What a clock says differs from run to run; everything else in the file is a function of the run's config.
 WALL_CLOCK_FIELDS = ("seconds", "images_per_second")
+# What a run says when it ends; one that goes on says it again.
+_AT_THE_END = ("batch_norm", "finished")
 
 
 def _finite(value: Any) -> Any:
@@ -60,9 +64,12 @@ def line_of(event: Event) -> dict[str, Any] | None:
                 **event.parts,
                 "accuracy": event.accuracy,
                 "learning_rate": event.learning_rate,
+                "size": list(event.size),
                 "images_per_second": event.images_per_second,
                 "seconds": event.seconds,
             }
+        case DetailDone():
+            return {"event": "detail", "step": event.step + 1, "sparsity": _sparsity(event)}
         case EpochDone():
             return {
                 "event": "epoch",
@@ -70,9 +77,12 @@ def line_of(event: Event) -> dict[str, Any] | None:
                 "epoch": event.epoch,
                 "averaged": event.averaged,
                 "best": event.best,
+                "size": list(event.size),
                 "validation": None if event.evaluation is None else event.evaluation.summary(),
                 "seconds": event.seconds,
             }
+        case BatchNormChecked():
+            return {"event": "batch_norm", "step": event.step, **event.found}
         case Finished():
             return {
                 "event": "finished",
@@ -82,6 +92,17 @@ def line_of(event: Event) -> dict[str, Any] | None:
                 "seconds": event.seconds,
             }
     return None
+
+
+def _sparsity(event: DetailDone) -> dict[str, float] | None:
+    """By layer; None where the network cannot be watched, which must not end its training."""
+    from deeper.monitor.activations import watched
+
+    try:
+        _, shares = watched(event)
+    except Exception:
+        return None
+    return {tag.removeprefix("sparsity/"): share for tag, share in shares.items()}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -108,7 +129,7 @@ class MetricsFile:
     """Appends a line per event, each handed to the operating system at once.
 
     `first_step`: the step that the run goes on from. Lines of later steps (written after the last checkpoint of a run
-    that was killed), the `finished` line of the run's interruption and torn lines are dropped first; 0 begins anew.
+    that was killed), what the end of the run before wrote and torn lines are dropped first; 0 begins anew.
 
     Raises: StorageError, when the file cannot be written.
     """
@@ -118,7 +139,7 @@ class MetricsFile:
         kept = [
             (line, plain)
             for line, plain in (_lines(self.path) if first_step > 0 else [])
-            if plain["step"] <= first_step and plain.get("event") != "finished"
+            if plain["step"] <= first_step and plain.get("event") not in _AT_THE_END
         ]
         self._started = any(plain.get("event") == "started" for _, plain in kept)
         with files.storage(self.path):

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from deeper.training.course import Course
     from deeper.training.events import StepDone
 
 _BAR_WIDTH = 24
@@ -25,16 +26,25 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def in_words(size: tuple[int, int]) -> str:
+    """A picture size for a person."""
+    return f"{size[0]} px" if size[0] == size[1] else f"{size[0]}×{size[1]} px"
+
+
 class Position:
     """A rich renderable that knows the last report and, in between, moves on at the speed seen so far.
 
     Reports come every `report_every` steps, which on a slow machine are minutes apart: a bar that stands still looks
-    like a training that hangs. The estimate never passes the step at which the next report is due.
+    like a training that hangs. The estimate never passes the step at which the next report is due. Where a `course`
+    changes the picture size, time goes with pixels rather than with steps.
     """
 
-    def __init__(self, first_step: int, steps: int, steps_per_epoch: int) -> None:
+    def __init__(self, first_step: int, steps: int, steps_per_epoch: int, course: Course | None = None) -> None:
         self.first_step, self.steps, self.steps_per_epoch = first_step, steps, max(1, steps_per_epoch)
         self.epochs = max(1, -(-steps // self.steps_per_epoch))
+        self._course = course if course is not None and course.staged else None
+        if self._course is not None:
+            self.epochs = self._course.epoch(steps - 1) + 1
         self._step = first_step
         self._interval = 0
         self._began = self._reported = time.monotonic()
@@ -45,26 +55,34 @@ class Position:
         self._interval = max(1, report.step - self._step)
         self._step, self._report, self._reported = report.step, report, time.monotonic()
 
-    def steps_per_second(self) -> float:
-        """Mean speed since the start, validations and checkpoints included, which is what the time left depends on."""
+    def _work(self, step: int) -> int:
+        """What the steps before `step` cost, in steps where all cost the same."""
+        return step if self._course is None else self._course.pixels(step)
+
+    def speed(self) -> float:
+        """Mean work a second since the start, validations and checkpoints included, which is what the time left depends
+        on."""
         elapsed = self._reported - self._began
-        return (self._step - self.first_step) / elapsed if elapsed > 0 else 0.0
+        return (self._work(self._step) - self._work(self.first_step)) / elapsed if elapsed > 0 else 0.0
 
     def estimated(self) -> int:
         """The step that is probably under way."""
-        ahead = int(self.steps_per_second() * (time.monotonic() - self._reported))
+        each = max(1, self._work(self._step + 1) - self._work(self._step))
+        ahead = int(self.speed() / each * (time.monotonic() - self._reported))
         return min(self._step + min(ahead, max(0, self._interval - 1)), self.steps)
 
     def left(self) -> str:
         """Time left, or nothing before the first report."""
-        speed = self.steps_per_second()
+        speed = self.speed()
         if speed <= 0:
             return ""
-        remaining = (self.steps - self._step) / speed - (time.monotonic() - self._reported)
+        remaining = (self._work(self.steps) - self._work(self._step)) / speed - (time.monotonic() - self._reported)
         return f"{clock(remaining)} left"
 
     def _facts(self, step: int) -> list[str]:
         facts = [f"step {step:,}/{self.steps:,}"]
+        if self._course is not None:
+            facts.append(in_words(self._course.leg(max(0, step - 1)).size))
         if self._report is not None:
             facts += [
                 f"loss {self._report.loss:.4f}",
@@ -75,6 +93,8 @@ class Position:
         return [*facts, left] if left else facts
 
     def _epoch(self, step: int) -> str:
+        if self._course is not None:
+            return f"epoch {self._course.epoch(max(0, step - 1)) + 1}/{self.epochs}"
         return f"epoch {min(self.epochs, max(0, step - 1) // self.steps_per_epoch + 1)}/{self.epochs}"
 
     def plain(self) -> str:

@@ -1,6 +1,7 @@
 """Events → TensorBoard's event files.
 
     loss/*  accuracy/*  learning_rate  images_per_second            at every report and validation
+    picture_height                                                  in pixels, which progressive resizing changes
     weights/*  biases/*  batch_norm/*  gradients/*                  histograms of a step, every `detail_every` steps
     activations/*  sparsity/*                                       the same step's layers, and their share of zeros
     pictures/training                                               that step's pictures as the model sees them
@@ -28,7 +29,6 @@ from deeper.errors import printable
 from deeper.training.events import (
     CheckpointDue,
     DetailDone,
-    DetailStarting,
     EpochDone,
     Event,
     Finished,
@@ -38,17 +38,12 @@ from deeper.training.events import (
 from deeper.values import to_plain
 
 if TYPE_CHECKING:
-    from torch import nn
     from torch.utils.tensorboard import SummaryWriter
-
-    from deeper.monitor.activations import ActivationRecorder
 
 # Share of the training's time that each costly piece may take.
 SHARES = {"details": 0.02, "confusion": 0.01, "curves": 0.005, "misclassified": 0.005}
 # Pictures on the sheet of a step.
 TRAINING_PICTURES = 30
-# Seconds until what was said stands in the file; TensorBoard reloads every few seconds.
-FLUSH_SECONDS = 10
 
 
 def use_stub_of_tensorflow() -> None:
@@ -109,24 +104,19 @@ class TensorBoard:
         notice: Callable[[str], None] | None = None,
     ) -> None:
         use_stub_of_tensorflow()
-        from torch.utils.tensorboard import SummaryWriter
+        from deeper.monitor.event_file import open_writer
 
         self.folder, self.classes = Path(folder), tuple(classes)
         self._notice = notice or logging.getLogger("deeper").warning
         with files.storage(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._fresh = first_step == 0 or not any(self.folder.glob("events.out.tfevents.*"))
+            others = any(self.folder.glob("events.out.tfevents.*"))
+            self._fresh = first_step == 0 or not others
             purge = first_step + 1 if first_step else 0
-            self._writer: SummaryWriter | None = SummaryWriter(
-                str(self.folder),
-                purge_step=purge if any(self.folder.glob("events.out.tfevents.*")) else None,
-                max_queue=1000,
-                flush_secs=FLUSH_SECONDS,
-            )
+            self._writer: SummaryWriter | None
+            self._writer, self._file = open_writer(self.folder, purge if others else None)
         self._budgets = {name: Budget(share) for name, share in SHARES.items()}
         self._given_up: set[str] = set()
-        self._model: nn.Module | None = None
-        self._recorder: ActivationRecorder | None = None
         self._validated: EpochDone | None = None
         self._drawn: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
@@ -139,11 +129,10 @@ class TensorBoard:
 
     def handle(self, event: Event) -> None:
         """Write what the event says. Never raises."""
-        if self._writer is None:
+        if self._writer is None or self._is_lost():
             return
         match event:
             case Started():
-                self._model = event.model
                 for budget in self._budgets.values():
                     budget.began = time.perf_counter()
                 if self._fresh:
@@ -152,11 +141,8 @@ class TensorBoard:
                     self._piece("graph", lambda: self._graph(event))
             case StepDone():
                 self._piece("scalars", lambda: self._step(event))
-            case DetailStarting():
-                if self._budgets["details"].allows():
-                    self._piece("details", self._attach)
             case DetailDone():
-                if self._recorder is not None:
+                if self._budgets["details"].allows():
                     self._piece("details", lambda: self._details(event))
             case EpochDone():
                 self._epoch(event)
@@ -165,6 +151,15 @@ class TensorBoard:
                 self._piece("scalars", self.writer.flush)
             case Finished():
                 self._finish(event)
+
+    def _is_lost(self) -> bool:
+        """Whether the file can no longer be written; said once."""
+        error = self._file.error
+        if error is not None and "file" not in self._given_up:
+            self._given_up.add("file")
+            what = printable(error.strerror or error, 160)
+            self._notice(f"TensorBoard's events can no longer be written ({what}); the training is not affected")
+        return error is not None
 
     def _piece(self, name: str, work: Callable[[], None]) -> None:
         """Do one piece of work, timed, on its budget; give the piece up when it fails."""
@@ -220,23 +215,16 @@ class TensorBoard:
             "accuracy/train": event.accuracy,
             "learning_rate": event.learning_rate,
             "images_per_second": event.images_per_second,
+            "picture_height": float(event.size[0]),
         }
         for tag, value in scalars.items():
             self.writer.add_scalar(tag, value, event.step)
 
-    def _attach(self) -> None:
-        from deeper.monitor.activations import ActivationRecorder
-
-        if self._model is not None:
-            self._recorder = ActivationRecorder()
-            self._recorder.attach(self._model)
-
     def _details(self, event: DetailDone) -> None:
+        from deeper.monitor.activations import watched
         from deeper.monitor.histograms import histograms, parameter_tensors
 
-        assert self._recorder is not None
-        activations, shares = self._recorder.take()
-        self._recorder = None
+        activations, shares = watched(event)
         step = event.step + 1
         for tag, histogram in histograms({**dict(parameter_tensors(event.model)), **activations}).items():
             self.writer.add_histogram_raw(
@@ -318,11 +306,10 @@ class TensorBoard:
     def close(self) -> None:
         """Write what is pending and close; closing again does nothing."""
         writer, self._writer = self._writer, None
-        if self._recorder is not None:
-            self._recorder.detach()
-        self._model = self._validated = None
+        self._validated = None
         if writer is not None:
             try:
                 writer.close()
             except Exception as error:
                 self._notice(f"TensorBoard's events could not all be written ({printable(error, 160)})")
+            self._is_lost()

@@ -7,7 +7,7 @@ Dataset("datasets/flowers").split("train").picture(0)
 from __future__ import annotations
 
 from deeper.records.build import build
-from deeper.records.dataset import Dataset, Split
+from deeper.records.dataset import Dataset, Part, Split
 from deeper.records.info import DatasetInfo, ShardInfo, SplitInfo
 from deeper.records.options import BuildOptions, BuildReport
 from deeper.records.sources import Item, Rejected, Source, SourceOptions, open_source
@@ -18,6 +18,7 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "Item",
+    "Part",
     "Rejected",
     "ShardInfo",
     "Source",

@@ -11,9 +11,10 @@ from deeper.errors import DatasetError, StorageError, printable
 from deeper.records import info as dataset_info
 from deeper.records import rejected as rejections
 from deeper.records.checks import class_notices, refuse_nothing, usable_items
-from deeper.records.info import FORMAT_VERSION, DatasetInfo, Sizes
+from deeper.records.correcting import correct, read_all
+from deeper.records.info import FORMAT_VERSION, CorrectionsInfo, DatasetInfo, Sizes
 from deeper.records.options import BuildOptions, BuildReport
-from deeper.records.sources import Source, open_source
+from deeper.records.sources import Source, SourceOptions, open_source
 from deeper.records.split import Assignment, Member, assign
 from deeper.records.writing import Progress, Written, ended_by_sigterm, split_infos, worker_count, write_items
 
@@ -29,37 +30,41 @@ def build(
 
     Two builds of one source with the same options are byte-identical, for any number of workers. `progress` is called
     with (pictures done, pictures in all). Stopped at any moment, it leaves nothing behind and what existed unharmed.
-    Raises: SourceError, when no picture is usable or a class has none to train on; DatasetError, when `out` is not
+    Raises: SourceError, when no picture is usable, a class has none to train on, or corrections are of another source; DatasetError, when `out` is not
     what it should be; StorageError, when it cannot be written.
     """
-    source = _opened(source)
     if options.add:
-        from deeper.records.grow import grow
+        from deeper.records.grow import grow, kept_group_by
 
-        return grow(source, Path(out), options=options, progress=progress)
+        group_by = kept_group_by(Path(out), options.group_by)
+        return grow(_opened(source, group_by), Path(out), options=options, progress=progress)
+    source = _opened(source, options.group_by)
     began = time.perf_counter()
     out = Path(out)
     _refuse_existing(out)
+    decisions = read_all(options.corrections)
     items, rejected = usable_items(source)
     members = [Member(item.id, item.label, item.group, item.split) for item in items]
     assignment = assign(members, options)
+    corrected = correct(items, assignment.splits, source.classes, decisions)
     index_of = {name: index for index, name in enumerate(source.classes)}
+    files.remove_leftovers(out.parent, out.name)
     with ended_by_sigterm(), files.new_folder(out) as folder:
         written = write_items(
-            items,
-            assignment.splits,
+            corrected.items,
+            corrected.splits,
             index_of,
             folder,
             channels=options.channels,
             seed=options.seed,
             shard_bytes=int(options.shard_megabytes * 1e6),
-            workers=worker_count(items, options.workers),
+            workers=worker_count(corrected.items, options.workers),
             progress=progress,
         )
         rejected += written.rejected
         refuse_nothing(written, rejected)
-        info = _describe(source, options, assignment, written, len(rejected))
-        notices = [*source.notices, *assignment.notices, *_channel_notices(options, written)]
+        info = _describe(source, options, assignment, written, len(rejected), corrected.info)
+        notices = [*source.notices, *assignment.notices, *corrected.notices, *_channel_notices(options, written)]
         notices += class_notices(info, options)
         rejections.write_rejected(folder, rejected)
         dataset_info.save(folder, info)
@@ -69,6 +74,8 @@ def build(
         kept=written.kept,
         rejected=len(rejected),
         skipped=0,
+        excluded=len(corrected.info.excluded) if corrected.info else 0,
+        relabelled=len(corrected.info.relabelled) if corrected.info else 0,
         splits={name: split.count for name, split in info.splits.items()},
         classes=info.classes,
         seconds=time.perf_counter() - began,
@@ -76,8 +83,10 @@ def build(
     )
 
 
-def _opened(source: Source | object) -> Source:
-    return cast(Source, source) if hasattr(source, "fingerprint") else open_source(source)
+def _opened(source: Source | object, group_by: str | None) -> Source:
+    if hasattr(source, "fingerprint"):
+        return cast(Source, source)
+    return open_source(source, options=SourceOptions(group_by=group_by))
 
 
 def _refuse_existing(out: Path) -> None:
@@ -96,7 +105,12 @@ def _refuse_existing(out: Path) -> None:
 
 
 def _describe(
-    source: Source, options: BuildOptions, assignment: Assignment, written: Written, rejected: int
+    source: Source,
+    options: BuildOptions,
+    assignment: Assignment,
+    written: Written,
+    rejected: int,
+    corrections: CorrectionsInfo | None,
 ) -> DatasetInfo:
     channels = options.channels or (3 if written.channels[3] else 1)
     moments = written.moments(channels)
@@ -115,6 +129,7 @@ def _describe(
         seed=options.seed,
         group_by=options.group_by,
         rejected=rejected,
+        corrections=corrections,
         versions=dataset_info.versions(),
     )
 

@@ -10,6 +10,9 @@ from deeper.records.options import BuildOptions
 from deeper.records.sources import Item, Rejected, Source
 from deeper.records.writing import Written
 
+# Where the largest class has so many times the pictures of the smallest, plain accuracy says little about that one.
+LOPSIDED = 10
+
 
 def usable_items(source: Source) -> tuple[list[Item], list[Rejected]]:
     """The items with ids that occur once, and what is refused before anything is read."""
@@ -62,6 +65,12 @@ def class_notices(info: DatasetInfo, options: BuildOptions) -> list[str]:
         ]
         if lacking:
             notices.append(f"{split} has no picture of {_names(lacking)}: its results say nothing about that")
+    fewest, most = min(range(len(totals)), key=totals.__getitem__), max(range(len(totals)), key=totals.__getitem__)
+    if 0 < totals[fewest] * LOPSIDED <= totals[most]:
+        notices.append(
+            f"{_names([info.classes[most]])} has {totals[most] / totals[fewest]:.0f} times the pictures of "
+            f"{_names([info.classes[fewest]])}: look at balanced accuracy, and try deeper train --class-weights balanced"
+        )
     if len(info.classes) == 1:
         notices.append(f"a single class, {_names(info.classes)}: there is nothing to tell apart")
     return notices

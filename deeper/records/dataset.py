@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper import draws, images
-from deeper.errors import DatasetError, SourceError, nearest, printable
+from deeper.errors import DatasetError, SourceError, nearest, printable, typed
 from deeper.records import info as dataset_info
 from deeper.records import picture, tfrecord
-from deeper.records.info import DatasetInfo, ShardInfo
+from deeper.records.info import SPLITS, DatasetInfo, ShardInfo
 from deeper.records.picture import Facts
 from deeper.records.tfrecord import CorruptRecord
 
@@ -38,9 +38,13 @@ class Dataset:
     def split(self, name: str) -> Split:
         """`train`, `validation` or `test`. Raises: DatasetError, when there is no such split or a shard is damaged."""
         if name not in self.info.splits:
-            raise DatasetError(
-                f"the dataset {printable(self.path)} has no split {name!r}{nearest(name, self.info.splits)}"
-            )
+            shown = f"the dataset {printable(self.path)} has no split {printable(name)!r}"
+            if name in SPLITS[1:]:
+                raise DatasetError(
+                    f"{shown}, it has {', '.join(self.info.splits)}: name one of them, or build it again from more "
+                    f"pictures with --{name} 0.1"
+                )
+            raise DatasetError(f"{shown}{nearest(name, self.info.splits)}")
         if name not in self._splits:
             self._splits[name] = Split(self.path, name, self.info)
         return self._splits[name]
@@ -55,7 +59,7 @@ class _Shard:
 
     def __init__(self, path: Path, known: ShardInfo) -> None:
         self.path = path
-        advice = f"run `deeper verify {printable(path.parent)} --repair`, or build the dataset again"
+        advice = f"run `deeper verify {typed(path.parent)} --repair`, or build the dataset again"
         try:
             with path.open("rb") as file:
                 # Length 0 means the whole file, and an empty one cannot be mapped.
@@ -137,7 +141,7 @@ class Split:
         if len(wrong):
             raise DatasetError(
                 f"{printable(self.ids[wrong[0]])} has label {labels[wrong[0]]} where the dataset has classes "
-                f"0..{len(self.classes) - 1}; run `deeper verify {printable(self._folder)} --repair`"
+                f"0..{len(self.classes) - 1}; run `deeper verify {typed(self._folder)} --repair`"
             )
         return labels
 
@@ -175,3 +179,20 @@ class Split:
             raise DatasetError(
                 f"{printable(self.ids[position])}: {error}: a sound record that this machine cannot decode; compare the versions of Pillow and simplejpeg"
             ) from None
+
+
+class Part:
+    """Some of a split's pictures, by position, as a split of their own; nothing of the others is read."""
+
+    def __init__(self, split: Split, positions: NDArray[np.int64]) -> None:
+        self._split, self._positions = split, positions
+        self.ids = [split.ids[position] for position in positions]
+        self.keys = split.keys[positions]
+        self.labels = split.labels[positions]
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def picture(self, position: int, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """As `Split.picture`."""
+        return self._split.picture(int(self._positions[position]), at_least)

@@ -24,7 +24,7 @@ MAX_FILE_BYTES = 256 << 20
 # in whatever order the linear algebra adds; across blocks, in float64, the same holds up to 2⁵³ (10¹¹ pixels).
 _ROWS = 128
 # Beyond so many pixels of one picture only some of its rows are summed.
-_SUMMED_PIXELS = 1 << 16
+_SUMMED_PIXELS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +137,12 @@ def _read(path: str) -> bytes:
 def moments(pixels: NDArray[np.uint8]) -> Moments:
     """Sums of the values and of their squares, per channel. `pixels`: H × W × C.
 
-    Exact up to 2¹⁶ pixels (256 × 256). Of a larger picture every k-th row is summed, for the smallest k that leaves so
-    many, and counted k times: adding up 12 megapixels would cost a third of decoding them, for digits that no
+    Exact up to 2¹⁴ pixels (128 × 128). Of a larger picture every k-th row is summed, for the smallest k that leaves so
+    many, and counted k times: adding up all would cost a third of decoding, for digits that no
     normalisation needs.
     """
     height, width, channels = pixels.shape
-    # Of a strip of few rows more are needed, or their number would be a poor weight.
-    every = max(1, min(-(-height * width // _SUMMED_PIXELS), height // 16))
+    every = _every(height, width, _SUMMED_PIXELS)
     rows = np.ascontiguousarray(pixels[::every]).reshape(-1, width * channels)
     sums = np.zeros(width * channels)
     squares = np.zeros(width * channels)
@@ -159,3 +158,19 @@ def moments(pixels: NDArray[np.uint8]) -> Moments:
         sums=tuple(int(total) * every for total in by_channel[0]),
         squares=tuple(int(total) * every for total in by_channel[1]),
     )
+
+
+# What `_SUMMED_PIXELS` has been.
+_LIMITS = (1 << 14, 1 << 16)
+
+
+def counted_pixels(height: int, width: int) -> tuple[int, int]:
+    """How many pixels of a picture of this size `moments` counts, at least and at most: versions of it have summed more
+    or fewer rows of large pictures, and a dataset may have grown by several."""
+    counts = [-(-height // every) * width * every for every in (_every(height, width, limit) for limit in _LIMITS)]
+    return min(counts), max(counts)
+
+
+def _every(height: int, width: int, limit: int) -> int:
+    """Of how many rows one is summed. Of a strip of few rows more are needed, or their number would be a poor weight."""
+    return max(1, min(-(-height * width // limit), height // 16))

@@ -21,6 +21,7 @@ from deeper.records import info as dataset_info
 from deeper.records import picture, tfrecord
 from deeper.records import rejected as rejections
 from deeper.records.checks import class_notices, refuse_nothing, usable_items
+from deeper.records.correcting import corrected_before
 from deeper.records.dataset import Dataset
 from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo
 from deeper.records.lock import locked
@@ -49,9 +50,37 @@ def grow(source: Source, out: Path, *, options: BuildOptions, progress: Progress
     for another picture there, or a dataset that is damaged or being changed.
     """
     began = time.perf_counter()
-    dataset = Dataset(out)
+    kept_group_by(out, options.group_by)  # raises also what is to be said of a folder that is no dataset
     with locked(out), ended_by_sigterm(), files.storage(out):
+        # Opened within the lock: another addition may have ended just before.
+        dataset = Dataset(out)
+        _refuse_ungrouped(dataset, source)
         return _grow(source, dataset, options, progress, began)
+
+
+def kept_group_by(out: Path, given: str | None) -> str | None:
+    """What the dataset `out` groups by, with which more pictures must be opened.
+
+    Raises: UsageError, when `given` is something else; DatasetError, when `out` is no dataset.
+    """
+    kept = dataset_info.load(out).group_by
+    if given is not None and given != kept:
+        was = f"with --group-by {printable(kept)!r}" if kept is not None else "without --group-by"
+        raise UsageError(
+            f"the dataset {printable(out)} was built {was}, and --group-by {printable(given)!r} would tear its groups "
+            "apart; leave --group-by out with --add, or build all pictures anew"
+        )
+    return kept
+
+
+def _refuse_ungrouped(dataset: Dataset, source: Source) -> None:
+    """Raises: UsageError, for an opened source that does not say what belongs together where the dataset does."""
+    kept = dataset.info.group_by
+    if kept is not None and source.items and all(item.group is None for item in source.items):
+        raise UsageError(
+            f"the dataset {printable(dataset.path)} was built with --group-by {printable(kept)!r}, and no picture of the "
+            "source has a group; open the source with SourceOptions(group_by=…) of the same"
+        )
 
 
 def _grow(
@@ -61,6 +90,8 @@ def _grow(
     if options.channels not in (None, info.channels):
         raise UsageError(f"the dataset has {info.channels} channels; --channels {options.channels} cannot change that")
     items, rejected = usable_items(source)
+    listed_items = len(items)
+    items = corrected_before(items, info.corrections)
     classes = _classes(dataset, items, source, options)
     index_of = {name: index for index, name in enumerate(classes)}
     workers = worker_count(items, options.workers)
@@ -105,6 +136,7 @@ def _grow(
         kept=written.kept,
         rejected=len(rejected),
         skipped=same,
+        excluded=listed_items - len(items),
         splits={name: split.count for name, split in info.splits.items()},
         classes=info.classes,
         seconds=time.perf_counter() - began,
@@ -249,10 +281,12 @@ def _aside(dataset: Dataset, number: int, notices: list[str]) -> Iterator[Path]:
 
 @contextmanager
 def _in_place(folder: Path, target: Path) -> Iterator[None]:
-    """Move the files to the dataset for the block; when it raises, take them back and `rejected.csv` with them."""
+    """Move the files to the dataset for the block; when it raises before `dataset.json` lists them, take them back and
+    `rejected.csv` with them. From then on they belong to the dataset."""
     moved: list[Path] = []
-    listing = target / rejections.FILE
+    listing, description = target / rejections.FILE, target / dataset_info.FILE
     before = listing.read_bytes() if listing.is_file() else None
+    described = description.read_bytes()
     try:
         for path in sorted(folder.iterdir()):
             with path.open("rb") as file:
@@ -262,6 +296,8 @@ def _in_place(folder: Path, target: Path) -> Iterator[None]:
         files.fsync_folder(target)
         yield
     except BaseException:
+        if description.read_bytes() != described:
+            raise
         for path in moved:
             path.unlink(missing_ok=True)
         if before is not None and listing.read_bytes() != before:

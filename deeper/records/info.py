@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deeper import files
-from deeper.errors import DatasetError, UsageError, printable
+from deeper.errors import DatasetError, UsageError, printable, typed
 from deeper.values import from_plain, to_plain
 
 FILE = "dataset.json"
@@ -64,7 +64,7 @@ class Sizes:
 class Moments:
     """Sums over the training pixels (0..255), one per channel, from which mean and deviation follow.
 
-    Whole numbers: the same for any order of adding up, and exact when the dataset grows. Of pictures with more than 2¹⁶
+    Whole numbers: the same for any order of adding up, and exact when the dataset grows. Of pictures with more than 2¹⁴
     pixels some rows stand for all.
     """
 
@@ -82,6 +82,33 @@ class Moments:
         # In whole numbers until the root: E[x²] − E[x]² in floats would lose half its digits for bright pictures.
         variances = [count * square - total * total for total, square in zip(self.sums, self.squares)]
         return tuple(math.sqrt(variance) / (255 * count) if variance > 0 else 1.0 for variance in variances)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relabelled:
+    """A picture that `--corrections` gave another class."""
+
+    id: str
+    split: str
+    was: str
+    now: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excluded:
+    """A picture that `--corrections` left out. `split`: where it would be; `was`: its class."""
+
+    id: str
+    split: str
+    was: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionsInfo:
+    """Who became what, in the order of the source."""
+
+    relabelled: tuple[Relabelled, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +137,8 @@ class DatasetInfo:
     group_by: str | None = None
     rejected: int
     """Lines in `rejected.csv`."""
+    corrections: CorrectionsInfo | None = None
+    """What a person corrected; None where nothing was."""
     additions: int = 0
     """How often `--add` appended pictures."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -153,8 +182,10 @@ def load(folder: Path) -> DatasetInfo:
     shown = printable(folder)
     if not path.is_file():
         problem = "has no dataset.json" if folder.is_dir() else "does not exist"
-        raise DatasetError(f"{shown} is no dataset: it {problem}; build one with `deeper build SOURCE --out {shown}`")
-    advice = f"run `deeper verify {shown} --repair`, or build the dataset again"
+        raise DatasetError(
+            f"{shown} is no dataset: it {problem}; build one with `deeper build SOURCE --out {typed(folder)}`"
+        )
+    advice = f"run `deeper verify {typed(folder)} --repair`, or build the dataset again"
     try:
         plain = json.loads(path.read_bytes())
     except (ValueError, RecursionError):

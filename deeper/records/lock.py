@@ -1,4 +1,4 @@
-"""One writer at a time in a dataset folder."""
+"""One writer at a time in a folder."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deeper.errors import DatasetError, printable
+from deeper.errors import DatasetError, DeeperError, printable
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Within the block no other process adds to or repairs `folder`. The lock is the kernel's and dies with us.
+def locked(folder: Path, refusal: DeeperError | None = None) -> Iterator[None]:
+    """Within the block no other process changes `folder`. The lock is the kernel's and dies with us.
 
-    Raises: DatasetError, when another process holds it. Does nothing on Windows, which has no such lock.
+    Raises: `refusal`, or a DatasetError, when another process holds it. Does nothing on Windows, which has no such lock.
     """
     if sys.platform == "win32":
         yield
@@ -27,7 +27,8 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DatasetError(f"another process is changing {printable(folder)}; wait until it has ended") from None
+            busy = f"another process is changing {printable(folder)}; wait until it has ended"
+            raise refusal or DatasetError(busy) from None
         yield
     finally:
         os.close(descriptor)

@@ -37,6 +37,9 @@ class BuildOptions:
     """With `add`: classes that the dataset does not have get the next indices, instead of being refused."""
     missing_class: Literal["refuse", "warn"] = "refuse"
     """What to do when a class has no picture in train."""
+    corrections: tuple[Path, ...] = ()
+    """Files `corrections.csv` to apply; of several decisions about a picture the last holds. Splits are drawn by the
+    labels as they were, so that no picture changes its split."""
 
     def __post_init__(self) -> None:
         for name, share in (("validation", self.validation), ("test", self.test)):
@@ -51,13 +54,17 @@ class BuildOptions:
             raise UsageError(f"{self.workers} workers; wanted 1 or more")
         if self.channels not in (None, 1, 3):
             raise UsageError(f"{self.channels} channels; wanted 1 (grey) or 3 (colour)")
+        if self.corrections and self.add:
+            raise UsageError(
+                "corrections go with a whole build; build all pictures anew with --corrections, without --add"
+            )
         if self.new_classes and not self.add:
             raise UsageError("new_classes goes with add: a new dataset takes the classes of its source")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildReport:
-    """What a build did. found = kept + rejected + skipped."""
+    """What a build did. found = kept + rejected + skipped + excluded."""
 
     path: Path
     found: int
@@ -68,6 +75,10 @@ class BuildReport:
     """Not usable; each is in `rejected.csv` with its reason."""
     skipped: int
     """With `add`: in the dataset already, byte for byte."""
+    excluded: int = 0
+    """Left out, as the corrections say."""
+    relabelled: int = 0
+    """Kept with another class, as the corrections say."""
     splits: Mapping[str, int]
     """Pictures per split in the dataset as it is now."""
     classes: tuple[str, ...]

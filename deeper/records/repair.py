@@ -24,7 +24,7 @@ from deeper.records import rejected as rejections
 from deeper.records.encoding import moments
 from deeper.records.info import FORMAT_VERSION, SPLITS, DatasetInfo, Moments, ShardInfo, Sizes, SplitInfo
 from deeper.records.lock import locked
-from deeper.records.verify import Progress, ShardSurvey, Survey, VerifyReport, counted, survey
+from deeper.records.verify import Progress, ShardSurvey, Survey, VerifyReport, counted, survey, training_pixels
 from deeper.records.writing import sum_moments
 
 DAMAGED = "damaged"
@@ -161,8 +161,7 @@ def _info(found: Survey, kept: Sequence[tuple[ShardSurvey, ShardInfo]], notices:
         if name in counts or name == "train"
     }
     info = found.info or _remembered(found, max(item.channels for item in facts), notices)
-    changed = any(shard.lossy or shard.listed is None for shard in found.shards if shard.split == "train")
-    sums = _training_moments(found.path, kept, info.channels) if changed else info.moments
+    sums = _training_moments(found.path, kept, info.channels) if _retrained(found, kept) else info.moments
     lacking = [name for name, count in zip(found.classes, splits["train"].per_class) if not count]
     if lacking:
         notices.append(f"train has no picture left of {', '.join(repr(printable(name, 60)) for name in lacking[:8])}")
@@ -177,6 +176,20 @@ def _info(found: Survey, kept: Sequence[tuple[ShardSurvey, ShardInfo]], notices:
         rejected=len(rejections.read_rejected(found.path)),
         versions=dataset_info.versions(),
     )
+
+
+def _retrained(found: Survey, kept: Sequence[tuple[ShardSurvey, ShardInfo]]) -> bool:
+    """Whether the training pictures are others than those that `dataset.json` gives mean and deviation of.
+
+    The files decide, not the damage: a file cut off between two records, or one that an earlier repair has rewritten
+    before it was cut off itself, is free of damage and holds fewer pictures all the same.
+    """
+    info = found.info
+    fewest, most = training_pixels([shard for shard, _ in kept])
+    if info is None or not fewest <= info.moments.pixels <= most:
+        return True
+    written = [one.sha256 for shard, one in kept if shard.split == "train"]
+    return written != [shard.sha256 for shard in info.splits["train"].shards]
 
 
 def _remembered(found: Survey, channels: int, notices: list[str]) -> DatasetInfo:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from deeper.errors import DatasetError, printable
+from deeper.errors import DatasetError, printable, typed
 
 HEADER = 12
 """Bytes before the data."""
@@ -40,7 +40,7 @@ class CorruptRecord(DatasetError):
         self.path, self.offset, self.reason = path, offset, reason
         super().__init__(
             f"damaged record in {printable(path.name)} at byte {offset}: {reason}; run "
-            f"`deeper verify {printable(path.parent)} --repair` to drop what is damaged, or build the dataset again"
+            f"`deeper verify {typed(path.parent)} --repair` to drop what is damaged, or build the dataset again"
         )
 
 

@@ -13,6 +13,7 @@ from deeper.errors import DatasetError, printable
 from deeper.records import info as dataset_info
 from deeper.records import rejected as rejections
 from deeper.records import tfrecord
+from deeper.records.encoding import counted_pixels
 from deeper.records.info import SPLITS, DatasetInfo, ShardInfo
 from deeper.records.salvage import Stretch, stretches
 
@@ -222,11 +223,22 @@ def _check_counts(path: Path, info: DatasetInfo, shards: Sequence[ShardSurvey]) 
     for name, counts in counted(shards, len(info.classes)).items():
         if name not in lossy and counts != info.splits[name].per_class:
             yield Problem(file=dataset_info.FILE, what=f"the counts of {name} are not those of its records")
+    fewest, most = training_pixels(shards)
+    if "train" not in lossy and not fewest <= info.moments.pixels <= most:
+        what = f"mean and deviation are of {info.moments.pixels:,} pixels where train has {most:,}"
+        yield Problem(file=dataset_info.FILE, what=what)
     listed = len(rejections.read_rejected(path))
     if not (path / rejections.FILE).is_file():
         yield Problem(file=rejections.FILE, what="missing")
     elif listed != info.rejected:
         yield Problem(file=rejections.FILE, what=f"has {listed:,} pictures where dataset.json says {info.rejected:,}")
+
+
+def training_pixels(shards: Sequence[ShardSurvey]) -> tuple[int, int]:
+    """The pixels that mean and deviation must be of, at least and at most."""
+    facts = [stretch.facts for shard in shards if shard.split == "train" for stretch in shard.records]
+    counts = [counted_pixels(one.height, one.width) for one in facts if one is not None]
+    return sum(low for low, _ in counts), sum(high for _, high in counts)
 
 
 def counted(shards: Sequence[ShardSurvey], classes: int) -> Mapping[str, tuple[int, ...]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from deeper.errors import DatasetError
+from deeper.errors import DatasetError, StorageError
 from deeper.records import BuildOptions, Dataset, build, open_source
 
 
@@ -15,19 +15,21 @@ def is_dataset(path: Path) -> bool:
 
 
 def dataset_for(
-    source: str | Path | Dataset,
+    source: object,
     *,
     folder: Path | None = None,
     notice: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """The dataset behind `source`; what is not one yet is built into `datasets/NAME-FINGERPRINT` (under `folder`).
+    """The dataset behind `source`: a `Dataset`, its folder, or whatever `open_source` opens, arrays too.
+
+    What is not a dataset yet is built into `datasets/NAME-FINGERPRINT` (under `folder`).
 
     A source that was built before and has not changed since is not built again.
     """
     if isinstance(source, Dataset):
         return source
-    if is_dataset(Path(source)):
+    if isinstance(source, (str, Path)) and is_dataset(Path(source)):
         return Dataset(source)
     opened = open_source(source)
     name = re.sub(r"[^\w.-]+", "-", opened.name).strip("-") or "pictures"
@@ -36,7 +38,14 @@ def dataset_for(
         notice(f"{target} was built from this source before and is used again")
         return Dataset(target)
     notice(f"building {target} from {opened.description}")
-    report = build(opened, target, options=BuildOptions(), progress=progress)
+    try:
+        report = build(opened, target, options=BuildOptions(), progress=progress)
+    except (DatasetError, StorageError):
+        # Another process built the same in the meantime; two builds of a source are the same bytes.
+        if not is_dataset(target):
+            raise
+        notice(f"{target} was built by another process meanwhile and is used")
+        return Dataset(target)
     for line in report.notices:
         notice(line)
     return Dataset(target)

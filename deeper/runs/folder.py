@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import tomli_w
 
 from deeper import checkpoint, files
-from deeper.errors import RunError, printable
+from deeper.errors import RunError, printable, typed
 from deeper.records import Dataset
+from deeper.runs.origin import Origin
 from deeper.training.options import Options
 from deeper.values import from_plain, to_plain
 
@@ -34,10 +35,32 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Which part of a k-fold run this is: training pictures whose draw falls into `index` of `count` validate."""
+    """Which part of a k-fold run this is: training pictures whose draw falls into `index` of `count` validate.
+
+    `drawn`: `groups` takes groups whole and of each class an equal part; `pictures` drew each picture by itself, as
+    runs did that do not say which.
+    """
 
     index: int
     count: int
+    drawn: Literal["groups", "pictures"] = "groups"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFacts:
+    """What of its dataset a network was built for: a run can be judged elsewhere where the dataset is gone."""
+
+    classes: tuple[str, ...]
+    channels: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @staticmethod
+    def of(dataset: Dataset) -> PictureFacts:
+        info = dataset.info
+        return PictureFacts(
+            classes=info.classes, channels=info.channels, mean=tuple(info.mean), deviation=tuple(info.deviation)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +71,23 @@ class Config:
     dataset: str
     """Path of the dataset folder, relative to the run folder where both share a root."""
     dataset_hash: str
+    pictures: PictureFacts | None = None
+    """None in runs of before they noted it: then the dataset must still be there."""
     steps: int
     """Steps of the whole run; fixed when it began, also by `--minutes`."""
+    stage_steps: tuple[int, ...] = ()
+    """Of each stage, where the picture size changes; they add up to `steps`."""
     height: int
     width: int
     precision: str
     device: str
     fold: Fold | None = None
+    share: float | None = None
+    """Of each class's training pictures, how much is trained on; None: all."""
     policy: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    weights: Origin | None = None
+    """What the run began with; None: random weights."""
     options: Options
 
 
@@ -84,7 +115,7 @@ class Run:
         if not is_run(self.path):
             what = "no such folder" if not self.path.exists() else "no config.toml in it"
             raise RunError(
-                f"{printable(self.path)} is no run ({what}); make one with `deeper train SOURCE --out {printable(self.path)}`"
+                f"{printable(self.path)} is no run ({what}); make one with `deeper train SOURCE --out {typed(self.path)}`"
             )
         try:
             plain = tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))
@@ -97,6 +128,8 @@ class Run:
                 f"{printable(self.path)} has format {plain.get('format_version')!r}, this version reads {FORMAT_VERSION}; "
                 "use the version that wrote it"
             )
+        if isinstance(plain.get("fold"), dict):
+            plain["fold"].setdefault("drawn", "pictures")
         self.config = from_plain(Config, plain, f"{printable(self.path)}/config.toml")
 
     @property
@@ -117,7 +150,9 @@ class Run:
 
     def dataset(self) -> Dataset:
         """The dataset that the run was trained on. Raises: DatasetError; RunError, when it has changed since."""
-        dataset = Dataset(self.path / self.config.dataset)
+        place = (self.path / self.config.dataset).resolve()
+        # As its owner would type it: from here where it lies below, not by way of the run.
+        dataset = Dataset(place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place)
         if dataset.info.hash != self.config.dataset_hash:
             raise RunError(
                 f"the dataset {printable(dataset.path)} is no longer the one that {printable(self.path)} was trained on; "
@@ -149,15 +184,12 @@ class Run:
         from deeper.runs.plan import architecture_of, preprocess_of
 
         step = self.step_of(which)
-        _, tensors = checkpoint.read(self.checkpoints, step)
-        dataset = self.dataset()
-        architecture = architecture_of(self.config, dataset)
+        weights = checkpoint.weights(self.checkpoints, step)
+        pictures = self.config.pictures or PictureFacts.of(self.dataset())
+        architecture = architecture_of(self.config, pictures)
         network = create(architecture)
-        prefix = "averaged/" if self.config.options.averaging else "model/"
-        network.load_state_dict(
-            {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        )
-        return Loaded(network.eval(), architecture, preprocess_of(self.config, dataset), dataset.classes, step)
+        network.load_state_dict(weights)
+        return Loaded(network.eval(), architecture, preprocess_of(self.config, pictures), pictures.classes, step)
 
 
 def write_config(path: Path, config: Config) -> None:

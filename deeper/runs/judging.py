@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,58 +11,107 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper import bundle
-from deeper.batches import in_order, open_pictures
+from deeper.batches import Joined, Pictures, in_order, open_pictures
 from deeper.errors import RunError, UsageError, nearest, printable
 from deeper.evaluation import Comparison, Evaluation, compare, evaluate
 from deeper.images import Preprocess
 from deeper.inference import predictor
 from deeper.records import Dataset
-from deeper.runs.dataset import dataset_for
+from deeper.runs.dataset import dataset_for, is_dataset
 from deeper.runs.folder import Run, is_run
 from deeper.training.precision import choose_device
 
 # Pictures decoded and judged at once.
 _BATCH = 500
+# Named like a split: every picture, whatever its split.
+ALL = "all"
 
 
 def evaluate_run(
     run: Run | str | Path,
     source: str | Path | Dataset | None = None,
     *,
-    split: str = "test",
+    split: str | None = None,
     checkpoint: str | int | None = None,
     device: str = "auto",
     precision: str | None = None,
     workers: int | None = None,
     model: str | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Judge a run, interrupted ones included, or a bundle folder.
 
-    `source`: a dataset or source, the run's own when None. `checkpoint`: `best`, `last` or a step; the bundle's weights
+    `source`: a dataset or source, the run's own when None. `split`: `train`, `validation`, `test`, or `all` for every
+    picture; when None `test`, or all pictures of a source that has no splits of its own. `notice`: told what was chosen.
+    `checkpoint`: `best`, `last` or a step; the bundle's weights
     when None, or the last checkpoint's where there is no bundle yet. `precision`: `fp32` or `bf16`, fp32 when None.
 
     Raises: RunError, BundleError, DatasetError, SourceError; UsageError, for classes that do not match.
     """
     opened = run if isinstance(run, Run) else (Run(run) if is_run(Path(run)) else None)
     place = opened.path if opened else Path(str(run))
-    network, preprocess, classes = _network(place, opened, checkpoint, model)
+    network, preprocess, classes = open_network(place, opened, checkpoint, model)
     if source is None:
         if opened is None:
             raise UsageError(f"{printable(place)} is a bundle: say which dataset to judge it on")
-        dataset = opened.dataset()
+        dataset, split = opened.dataset(), split or "test"
     else:
-        dataset = dataset_for(source)
+        dataset, split = judged_on(source, split, notice or (lambda text: None))
     to_ours = label_map(classes, dataset)
     device = choose_device(device)
     predict = predictor(network.to(device), preprocess, device=device, precision=precision or "fp32")
-    pictures = open_pictures(dataset.split(split), preprocess, workers=workers)
+    names = [name for name, one in dataset.info.splits.items() if one.count] if split == ALL else [split]
+    parts = [open_pictures(dataset.split(name), preprocess, workers=workers) for name in names]
+    pictures: Pictures = parts[0] if len(parts) == 1 else Joined(parts)
     batches = (replace(batch, labels=to_ours[batch.labels]) for batch in in_order(pictures, _BATCH))
-    return evaluate(predict, batches, classes)
+    return _with_original(evaluate(predict, batches, classes), dataset, names)
 
 
-def _network(
+def judged_on(source: str | Path | Dataset, split: str | None, notice: Callable[[str], None]) -> tuple[Dataset, str]:
+    """The dataset behind `source`, and which split of it is judged, as `evaluate_run` chooses: where the splits of a
+    source are drawn, its test split is only a tenth of what the user meant. `notice` is told.
+
+    Raises: as `dataset_for`.
+    """
+    dataset = dataset_for(source, notice=notice)
+    if isinstance(source, Dataset) or is_dataset(Path(source)):
+        return dataset, split or "test"
+    drawn, count = dataset.info.drawn, dataset.info.count
+    if split is None and {"validation", "test"} <= drawn.keys():
+        notice(f"{printable(source)} has no splits of its own: all of its {count:,} pictures are judged")
+        return dataset, ALL
+    split = split or "test"
+    if split in drawn and split in dataset.info.splits:
+        part = dataset.info.splits[split].count
+        notice(
+            f"{split} is drawn: {part:,} of the {count:,} pictures of {printable(source)} are judged (--split all: all)"
+        )
+    return dataset, split
+
+
+def _with_original(evaluation: Evaluation, dataset: Dataset, splits: Sequence[str]) -> Evaluation:
+    """With the labels before corrections, where the split has some: a result must be comparable with older ones."""
+    corrections = dataset.info.corrections
+    was = {one.id: one.was for one in corrections.relabelled if one.split in splits} if corrections else {}
+    excluded = sum(one.split in splits for one in corrections.excluded) if corrections else 0
+    if not was and not excluded:
+        return evaluation
+    original = evaluation.labels.copy()
+    for position, identifier in enumerate(evaluation.ids):
+        if identifier in was:
+            # A class that the network does not know can be answered by nobody.
+            known = was[identifier] in evaluation.classes
+            original[position] = evaluation.classes.index(was[identifier]) if known else -1
+    return replace(evaluation, original=original, excluded=excluded)
+
+
+def open_network(
     place: Path, run: Run | None, checkpoint: str | int | None, model: str | None
 ) -> tuple[Any, Preprocess, tuple[str, ...]]:
+    """The network of a run (or of the bundle at `place`, where `run` is None), its `Preprocess` and its classes.
+
+    Raises: RunError, BundleError.
+    """
     folder = run.bundle_path if run else place
     if checkpoint is None and (run is None or bundle.is_bundle(folder)):
         trusted = model or (run.config.options.model if run else None)
@@ -91,13 +140,13 @@ def label_map(classes: Sequence[str], dataset: Dataset) -> NDArray[np.int64]:
 def compare_runs(
     runs: Sequence[str | Path],
     *,
-    split: str = "test",
-    source: str | Path | None = None,
+    split: str | None = None,
+    source: str | Path | Dataset | None = None,
     device: str = "auto",
     precision: str | None = None,
     model: str | None = None,
 ) -> Comparison:
-    """Judge runs on one split and compare them; each goes by its folder's name, or by its path where names repeat.
+    """Judge runs on one split (as `evaluate_run` chooses it) and compare them; each goes by its folder's name, or by its path where names repeat.
 
     Raises: as `evaluate_run` and `compare`; UsageError, for fewer than two runs or the same run twice.
     """

@@ -6,24 +6,30 @@ Precedence, later wins: 1. defaults of `Options`; 2. the recipe; 3. the flags th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deeper.distortions import AnyDistortion, parse
-from deeper.errors import UsageError, nearest
+from deeper.download import Progress
+from deeper.errors import DatasetError, UsageError, nearest, printable
 from deeper.images import Preprocess
 from deeper.models.architecture import Architecture
 from deeper.records import Dataset
 from deeper.runs.dataset import largest_side
 from deeper.training import recipes
+from deeper.training.course import Sized, sized
 from deeper.training.options import Options
+from deeper.training.stages import own_size
 from deeper.values import from_plain, to_plain
 
 if TYPE_CHECKING:
-    from deeper.runs.folder import Config
+    from deeper.runs.folder import Config, PictureFacts
+    from deeper.runs.initial import Initial
 
 # Pictures up to this many pixels on their longer side get NielsenNet, larger ones an Inception.
 SMALL_PICTURE = 40
+# Where a recipe is fitted to a small dataset, its batch is halved until an epoch has so many steps, down to this batch.
+STEPS_PER_EPOCH, SMALLEST_BATCH = 20, 16
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Plan:
     height: int
     width: int
     reasons: tuple[str, ...]
+    initial: Initial | None = None
+    """The weights to begin with, where not random."""
 
 
 def default_model(dataset: Dataset) -> tuple[str, str]:
@@ -87,62 +95,146 @@ def make_plan(
     distort: Sequence[str] = (),
     no_distort: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """Decide a run. `overrides`: dotted option names to values, e.g. `{"optimizer.rate": 0.01}`; None means not given.
+    `progress(done, total)`: bytes of weights that are downloaded.
 
-    Raises: UsageError, for names or values that cannot be.
+    Raises: UsageError, for names or values that cannot be; DatasetError, for a dataset with nothing to tell apart; as
+    `open_initial`, for weights.
     """
     from deeper.models import MODELS, native_size
+    from deeper.runs.initial import adopted, open_initial
 
+    if len(dataset.classes) < 2:
+        raise DatasetError(
+            f"{printable(dataset.path)} has a single class, {printable(dataset.classes[0], 60)!r}: there is nothing to "
+            "tell apart; give each kind of picture a folder of its own, at least two, and build again"
+        )
     reasons = []
+    initial = None
+    if (name := (overrides or {}).get("weights")) is not None:
+        initial = open_initial(str(name), model=model, progress=progress)
+        model = initial.weights.model
+        reasons.append(initial.weights.describe())
     if model is None:
         model, why = default_model(dataset)
         reasons.append(why)
     elif ":" not in model and model not in MODELS:
         raise UsageError(f"no model {model!r}{nearest(model, MODELS)}; or give your own as package.module:Class")
-    recipe = recipe or "fast"
-    plain = recipes.load(recipe, model)
+    if recipe is None:
+        recipe = "fast" if initial is None else "fine-tune"
+        if initial is not None:
+            reasons.append("recipe fine-tune, because the weights were trained before (choose with --recipe)")
+    plain = recipes.load(recipe, model, with_weights=initial is not None)
     if overrides and isinstance(overrides.get("optimizer"), str):
         # Another optimizer than the recipe's begins from its own defaults.
         plain["optimizer"] = {"name": overrides["optimizer"]}
         overrides = {key: value for key, value in overrides.items() if key != "optimizer"}
+    if (overrides or {}).get("batch") is not None:
+        # A batch that was asked for holds at every size.
+        plain["stages"] = [{**stage, "batch": None} for stage in plain.get("stages", [])]
     plain = _override({**to_plain(Options()), **plain}, overrides or {})
     plain["model"] = model
     options = from_plain(Options, plain, f"recipe {recipe!r}")
     chosen = _distortions(options.distortions, distort, no_distort)
     options = from_plain(Options, {**plain, "distortions": to_plain(chosen)}, f"recipe {recipe!r}")
-    sized, why_size = native_size(model)
+    options, why_length = _fitting(options, dataset, overrides or {})
+    if why_length:
+        reasons.append(why_length)
+    side_given = own_size(options.stages)
+    if side_given is not None and options.height is None and options.width is None:
+        options = replace(options, height=side_given, width=side_given)
+    native, why_size = native_size(model)
+    if initial is not None:
+        options = adopted(options, initial, overrides or {})
+        if initial.size is not None:
+            native, why_size = max(initial.size), "the size the weights were trained at"
     side = largest_side(dataset)
-    if sized is None:
-        sized, why_size = side, "the size of the pictures"
-    elif model == "nielsen" and side <= SMALL_PICTURE:
-        sized, why_size = max(side, 12), "the size of the pictures"
-    height = options.height or sized
-    width = options.width or sized
+    if native is None:
+        native, why_size = side, "the size of the pictures"
+    elif initial is None and model == "nielsen" and side <= SMALL_PICTURE:
+        native, why_size = max(side, 12), "the size of the pictures"
+    height = options.height or native
+    width = options.width or native
     if options.height is None and options.width is None:
         reasons.append(f"input {height}×{width}: {why_size} (choose with --size)")
-    return Plan(options, height, width, tuple(reasons))
+    stages_for(options, height, width)
+    return Plan(options, height, width, tuple(reasons), initial)
 
 
-def architecture_of(config: Config, dataset: Dataset) -> Architecture:
+def stages_for(options: Options, height: int, width: int) -> tuple[Sized, ...]:
+    """The stages of a run of this input size. Raises: UsageError, for one that the network cannot take."""
+    from deeper.models import MODELS
+
+    entry = MODELS.get(options.model)
+    stages = sized(
+        options.stages,
+        height=height,
+        width=width,
+        batch=options.batch,
+        smallest=entry.smallest if entry else 1,
+        model=options.model,
+    )
+    if entry and entry.one_size and len({stage.size for stage in stages}) > 1:
+        raise UsageError(
+            f"{options.model} takes only the size it was built for: leave the sizes out (--sizes off), or choose an "
+            "Inception (--model inception_v3)"
+        )
+    return stages
+
+
+def stages_of(config: Config) -> tuple[Sized, ...]:
+    """The stages of a run, at least one."""
+    return stages_for(config.options, config.height, config.width)
+
+
+def _fitting(options: Options, dataset: Dataset, given: Mapping[str, Any]) -> tuple[Options, str]:
+    """A recipe's batch and epochs for a dataset that is smaller than those it was made on, and why they changed."""
+    if not options.least_steps:
+        return options, ""
+    pictures = dataset.info.splits["train"].count
+    batch = options.batch
+    if given.get("batch") is None:
+        while batch > SMALLEST_BATCH and pictures < batch * STEPS_PER_EPOCH:
+            batch //= 2
+    per_epoch = max(1, pictures // batch)
+    epochs = options.epochs
+    if given.get("epochs") is None and given.get("minutes") is None:
+        epochs = max(epochs, float(-(-options.least_steps // per_epoch)))
+    if (batch, epochs) == (options.batch, options.epochs):
+        return options, ""
+    fitted = replace(options, batch=batch, epochs=epochs)
+    changes = []
+    if batch != options.batch:
+        changes.append(f"batches of {batch} where the recipe has {options.batch} (choose with --batch)")
+    if epochs != options.epochs:
+        changes.append(f"{epochs:g} epochs where it has {options.epochs:g} (choose with --epochs)")
+    return fitted, f"{' and '.join(changes)}, because {pictures:,} training pictures are few"
+
+
+def architecture_of(config: Config, pictures: PictureFacts) -> Architecture:
     """The network of a run as a value."""
     return Architecture(
         model=config.options.model,
-        classes=len(dataset.classes),
-        channels=dataset.info.channels,
+        classes=len(pictures.classes),
+        channels=pictures.channels,
         height=config.height,
         width=config.width,
         arguments=dict(config.options.arguments),
     )
 
 
-def preprocess_of(config: Config, dataset: Dataset) -> Preprocess:
-    """From picture to the network's input, as the run does it."""
-    return Preprocess(
+def preprocess_of(config: Config, pictures: PictureFacts) -> Preprocess:
+    """From picture to the network's input, as the run does it; as the weights that it began with want it."""
+    options = config.options
+    own = Preprocess(
         height=config.height,
         width=config.width,
-        channels=dataset.info.channels,
-        mode=config.options.fit,
-        mean=dataset.info.mean,
-        deviation=dataset.info.deviation,
+        channels=pictures.channels,
+        mode=options.fit,
+        crop=options.crop,
+        mean=options.mean or pictures.mean,
+        deviation=options.deviation or pictures.deviation,
     )
+    return own if config.weights is None else config.weights.show(own)

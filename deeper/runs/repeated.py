@@ -12,7 +12,9 @@ from typing import Any
 from deeper import files
 from deeper.errors import RunError, UsageError, printable
 from deeper.runs.folder import Fold, is_run
-from deeper.runs.work import Result
+from deeper.runs.result import Result
+
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Summary:
 
     @property
     def mean(self) -> float:
-        return statistics.fmean(self.accuracies)
+        """NaN where no repeat has ended yet."""
+        return statistics.fmean(self.accuracies) if self.accuracies else math.nan
 
     @property
     def deviation(self) -> float:
@@ -33,10 +36,10 @@ class Summary:
 
     def to_plain(self) -> dict[str, Any]:
         """For `summary.json` and --json."""
-        deviation = self.deviation
+        mean, deviation = self.mean, self.deviation
         return {
             "runs": [{"run": name, "accuracy": value} for name, value in zip(self.names, self.accuracies, strict=True)],
-            "mean": self.mean,
+            "mean": None if math.isnan(mean) else mean,
             "deviation": None if math.isnan(deviation) else deviation,
             "complete": self.complete,
         }
@@ -47,13 +50,15 @@ def repeat(
 ) -> Summary:
     """Train `out/NAME` for each name, go on with what is there unfinished, keep what is done; write `summary.json`.
 
-    `train_one(path, number)` and `resume_one(path)` do the work. An interrupted repeat ends the series; calling again
-    goes on where it stopped.
+    `train_one(path, number)` and `resume_one(path)` do the work. An interrupted repeat ends the series, even the first;
+    calling again goes on where it stopped.
 
-    Raises: RunError, when `out` itself is a run.
+    Raises: RunError, when `out` itself is a run, or holds a `summary.json` and none of these runs.
     """
     if is_run(out):
         raise RunError(f"{printable(out)} is a single run; give another --out for a series")
+    if (out / SUMMARY).exists() and not any(is_run(out / name) for name in names):
+        raise RunError(f"the {SUMMARY} in {printable(out)} is not this series'; give another --out")
     done: list[str] = []
     accuracies: list[float] = []
     complete = True
@@ -68,9 +73,7 @@ def repeat(
         done.append(name)
         accuracies.append(float(result.validation.accuracy))
         summary = Summary(tuple(done), tuple(accuracies), complete=len(done) == len(names))
-        files.write_json(out / "summary.json", summary.to_plain())
-    if not done:
-        raise RunError("interrupted before the first repeat ended; the same command goes on")
+        files.write_json(out / SUMMARY, summary.to_plain())
     return Summary(tuple(done), tuple(accuracies), complete)
 
 

@@ -7,7 +7,7 @@ that can be read; 3. the flags of the resuming call, which can only change worke
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,17 @@ from typing import Any
 import torch
 
 from deeper.distortions import Policy
-from deeper.errors import RunError, UsageError, printable
+from deeper.errors import UsageError
+from deeper.inference import check_device
 from deeper.monitor import Console
 from deeper.records import Dataset
+from deeper.runs.auditing import warn_before_training
 from deeper.runs.dataset import dataset_for
-from deeper.runs.folder import Config, Fold, Run, is_run, relative_dataset
+from deeper.runs.folder import Config, Fold, PictureFacts, Run, relative_dataset
+from deeper.runs.place import held, refuse_taken, reserved
 from deeper.runs.plan import Plan, make_plan
-from deeper.runs.work import Handler, Result, Work
+from deeper.runs.result import Handler, Result
+from deeper.runs.work import Work
 from deeper.training.events import Notice
 from deeper.training.precision import choose_device, choose_precision
 
@@ -35,6 +39,7 @@ def train(
     epochs: float | None = None,
     minutes: float | None = None,
     seed: int | None = None,
+    weights: str | Path | None = None,
     distort: Sequence[str] = (),
     no_distort: Sequence[str] = (),
     policy: str | Path | None = None,
@@ -42,54 +47,89 @@ def train(
     device: str = "auto",
     workers: int | None = None,
     fold: Fold | None = None,
+    share: float | None = None,
+    audit: bool = True,
     quiet: bool = False,
     handlers: Sequence[Handler] = (),
 ) -> Result:
     """Train a network on `source` into a run folder.
 
-    `source`: a dataset folder, or anything `deeper.build` takes. `options`: dotted names of `Options` to values.
-    `handlers`: called with every event, after the built-in ones.
+    `source`: a dataset folder, or anything `deeper.build` takes. `weights`: what to begin with instead of random
+    weights: a file of torch, safetensors, Keras or TF-Slim, a published name such as `torchvision/inception_v3`, or a
+    run or bundle; the network, its arguments and how pictures are shown come with them. `options`: dotted names of
+    `Options` to values.
+    `share`: train on this share of each class's training pictures only, in (0, 1]; smaller shares lie within larger
+    ones. `audit`: when the recipe flips or rotates far, first see by small networks which classes cannot bear it, and
+    say so (not when `quiet`); the training is the same. `handlers`: called with every event, after the built-in ones.
 
-    Raises: UsageError, SourceError, DatasetError; RunError, when `out` already holds a run; DivergedError.
+    Raises: UsageError, SourceError, DatasetError; RunError, when `out` already holds a run or other
+    files; DivergedError.
     """
     if epochs is not None and minutes is not None:
         raise UsageError("both epochs and minutes were given; give the one that should decide")
     target = Path(out) if out is not None else None
-    if target is not None and is_run(target):
-        raise RunError(
-            f"{printable(target)} already holds a run; go on with it by `deeper train --resume {printable(target)}`, "
-            "or give another --out"
-        )
+    if target is not None:
+        refuse_taken(target)  # before a dataset is built for it
     console = Console(quiet=quiet)
 
     def say(text: str) -> None:
         console.handle(Notice(text=text))
 
     dataset = dataset_for(source, notice=say, progress=console.progress("building"))
-    given = {**(options or {}), "epochs": epochs, "minutes": minutes, "seed": seed}
-    plan = make_plan(dataset, model=model, recipe=recipe, distort=distort, no_distort=no_distort, overrides=given)
-    target = target or _free_name(dataset, plan)
+    named = {"epochs": epochs, "minutes": minutes, "seed": seed}
+    given = {**named, **(options or {}), **{name: value for name, value in named.items() if value is not None}}
+    if weights is not None:
+        given["weights"] = str(weights)
+    plan = make_plan(
+        dataset,
+        model=model,
+        recipe=recipe,
+        distort=distort,
+        no_distort=no_distort,
+        overrides=given,
+        progress=console.progress("downloading weights"),
+    )
+    chosen_policy = Policy.load(policy) if policy else None
+    stem = f"{dataset.info.name}-{plan.options.model.rpartition(':')[2]}-{plan.options.recipe}"
+    with reserved(target, stem) as place:
+        config = configure(plan, dataset, place, device=device, policy=chosen_policy, notice=say)
+        work = Work(place, replace(config, fold=fold, share=share), dataset, workers, console, handlers)
+        if audit and not quiet:
+            warn_before_training(dataset, plan.options, chosen_policy, say)
+        work.begin()
+        return work.go()
+
+
+def configure(
+    plan: Plan,
+    dataset: Dataset,
+    target: Path,
+    *,
+    device: str,
+    policy: Policy | None,
+    notice: Callable[[str], None],
+) -> Config:
+    """What `config.toml` of a run in `target` will hold; the number of steps is fixed when the run begins. Says what
+    was chosen and why."""
     device = choose_device(device)
+    check_device(device)
     precision, why = choose_precision(plan.options.precision, device)
     for reason in (*plan.reasons, why):
-        say(reason)
-    chosen_policy = Policy.load(policy) if policy else None
-    config = Config(
+        notice(reason)
+    return Config(
         dataset=relative_dataset(dataset.path, target),
         dataset_hash=dataset.info.hash,
+        pictures=PictureFacts.of(dataset),
         steps=0,
         height=plan.height,
         width=plan.width,
         precision=precision,
         device=device,
-        fold=fold,
-        policy=chosen_policy.to_plain() if chosen_policy else None,
+        policy=policy.to_plain() if policy else None,
         versions={"python": platform.python_version(), "torch": torch.__version__},
+        weights=plan.initial.origin if plan.initial else None,
         options=plan.options,
     )
-    work = Work(target, config, dataset, workers, console, handlers)
-    work.begin()
-    return work.go()
 
 
 def resume(
@@ -104,26 +144,18 @@ def resume(
 
     On another device or machine it goes on too, but not bit-identically, and says so.
 
-    Raises: RunError, when there is no run, or its dataset is another one now.
+    Raises: RunError, when there is no run, another process trains in it, or its dataset is another one now.
     """
     run = Run(path)
     console = Console(quiet=quiet)
     config = run.config
+    check_device(choose_device(device or config.device))
     if device is not None and choose_device(device) != config.device:
         console.handle(
             Notice(text=f"going on on {choose_device(device)} instead of {config.device}: not bit-identical")
         )
         config = replace(config, device=choose_device(device))
-    work = Work(run.path, config, run.dataset(), workers, console, handlers)
-    work.restore(run)
-    return work.go()
-
-
-def _free_name(dataset: Dataset, plan: Plan) -> Path:
-    stem = f"{dataset.info.name}-{plan.options.model.rpartition(':')[2]}-{plan.options.recipe}"
-    number = 1
-    while True:
-        path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
-        if not path.exists():
-            return path
-        number += 1
+    with held(run.path):
+        work = Work(run.path, config, run.dataset(), workers, console, handlers)
+        work.restore(run)
+        return work.go()

@@ -2,80 +2,61 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
-import sys
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from deeper import bundle, checkpoint, draws, files
-from deeper.batches import Joined, Pictures, Selected, in_order, open_pictures
+from deeper import checkpoint, draws, files
+from deeper.batches import Pictures, Selected, in_order
 from deeper.distortions import Policy
 from deeper.distortions.apply import Distorter
 from deeper.errors import RunError, printable
 from deeper.evaluation import Evaluation, evaluate
-from deeper.images import Preprocess
 from deeper.inference import Normalise, predictor
-from deeper.models import create
+from deeper.inference.shortage import is_shortage
+from deeper.models import create, kernels
+from deeper.models.batch_norm import layers_of
+from deeper.models.blocks import BatchNorm
 from deeper.monitor import Console, MetricsFile, TensorBoard
-from deeper.monitor.position import clock
 from deeper.records import Dataset
-from deeper.runs.folder import Config, Fold, Run, write_config
+from deeper.runs.artefact import Artefact
+from deeper.runs.estimate import estimate
+from deeper.runs.folder import Config, PictureFacts, Run, write_config
+from deeper.runs.initial import begin, reopened
 from deeper.runs.interrupts import Interrupts
-from deeper.runs.plan import architecture_of, preprocess_of
-from deeper.training.events import CheckpointDue, EpochDone, Event, Finished, Notice
-from deeper.training.loop import Feed, seconds_per_step
+from deeper.runs.origin import Origin
+from deeper.runs.pictures import Opener, at_size, evaluation_batch, open_both
+from deeper.runs.plan import architecture_of, preprocess_of, stages_of
+from deeper.runs.recalibration import Settled, holding, pictures_forward, settle, sure
+from deeper.runs.result import Handler, Monitor, Result
+from deeper.training.budget import steps_within
+from deeper.training.course import Course, Sized, describe_stages, steps_of
+from deeper.training.events import BatchNormChecked, CheckpointDue, EpochDone, Event, Finished, Notice
+from deeper.training.headroom import shortage, timed_step
 from deeper.training.loop import train as loop
 from deeper.training.memory import keep_memory
+from deeper.training.resident import resident
 from deeper.training.state import State
-from deeper.values import to_plain
+from deeper.training.stepping import Feed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Pictures in one inference batch of a validation: large enough to be fast, small enough for any memory.
-EVALUATION_BATCH = 500
 # Of the minutes that the user gives, this share goes to steps and validations; the rest to starting and saving.
 USABLE_SHARE = 0.97
+# Of the minutes given, seconds after which the timing of a stage's first steps ends, and pictures that a validation is
+# timed on.
+TIMING_LIMIT, TIMED_PICTURES = 6.0, 200
 # Steps that are timed, and steps before them that are not, for the estimate of a run counted in epochs.
 ESTIMATE_STEPS = (3, 2)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished (or interrupted) run amounts to. `validation` is the last validation's evaluation."""
-
-    run: Run
-    reason: str
-    step: int
-    seconds: float
-    validation: Evaluation | None
-
-
-Handler = Callable[[Event], None]
-
-
-class Monitor(Protocol):
-    """What consumes events for as long as a run lasts."""
-
-    def handle(self, event: Event) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def fold_members(keys: NDArray[np.uint64], fold: Fold) -> NDArray[np.bool_]:
-    """Which examples validate in this fold: equal parts by rank of a draw of their ids, whatever the run's seed."""
-    rank = np.empty(len(keys), np.int64)
-    rank[draws.order(0, 0, keys)] = np.arange(len(keys))
-    members: NDArray[np.bool_] = rank % fold.count == fold.index
-    return members
 
 
 class Work:
@@ -92,14 +73,24 @@ class Work:
     ) -> None:
         self.path, self.config, self.dataset, self.workers, self.console = path, config, dataset, workers, console
         self.handlers = list(handlers)
+        began = time.perf_counter()
         options = config.options
         keep_memory()
-        self.preprocess = preprocess_of(config, dataset)
-        self.architecture = architecture_of(config, dataset)
+        pictures = PictureFacts.of(dataset)
+        self.preprocess = preprocess_of(config, pictures)
+        self.architecture = architecture_of(config, pictures)
+        self.artefact = Artefact(path / "bundle", config, dataset, self.preprocess, self.architecture)
         # The initial weights are a function of the seed alone.
         with torch.random.fork_rng([]):
             torch.manual_seed(draws.derive(options.seed, 0, "weights"))
             model = create(self.architecture)
+        # Where a checkpoint is, it has them.
+        if config.weights is not None and not checkpoint.steps(path / "checkpoints"):
+            self._begin_with(model, config.weights)
+        if config.device == "cpu" and any(isinstance(layer, BatchNorm) for layer in model.modules()):
+            missing = kernels.prepare()
+            if missing is not None:
+                self.say(f"training without compiled kernels, which takes longer: {missing}")
         self.model = model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.training, self.validation = self._pictures()
         policy = Policy.from_plain(config.policy) if config.policy else None
@@ -117,9 +108,24 @@ class Work:
             sample=self._sample(),
             classes=len(dataset.classes),
             precision=config.precision,
+            resident=resident(self.training, config.device),
         )
+        self.size = (config.height, config.width)
+        self.stages = stages_of(config)
         self.state = State(self.model, options, steps=config.steps, device=config.device)
+        if config.steps:
+            self._set_course(config.stage_steps or (config.steps,))
         self.last: Evaluation | None = None
+        # Of the last weights, once it is known.
+        self.settled: Settled | None = None
+        self.opening = time.perf_counter() - began
+
+    def _begin_with(self, model: nn.Module, origin: Origin) -> None:
+        """Load the weights that the run begins with; a new last layer keeps the seed's."""
+        initial = reopened(origin, self.config.options.weights or origin.name, self.architecture.model)
+        channels = self.architecture.channels
+        fitted = begin(model, initial, self.dataset.classes, channels)
+        self.say(fitted.describe(initial.weights, len(self.dataset.classes), channels))
 
     def say(self, text: str) -> None:
         """Show one line."""
@@ -127,74 +133,90 @@ class Work:
 
     def _pictures(self) -> tuple[Pictures, Pictures | None]:
         """Training pictures at store size and validation pictures at the network's size."""
-        config, dataset = self.config, self.dataset
-        store = self.preprocess.at(
-            round(config.height * config.options.store), round(config.width * config.options.store)
-        )
-        progress = self.console.progress("decoding")
-
-        def opened(name: str, fit: Preprocess) -> Pictures:
-            return open_pictures(dataset.split(name), fit, workers=self.workers, progress=progress)
-
-        has_validation = "validation" in dataset.info.splits and dataset.info.splits["validation"].count > 0
-        training = opened("train", store)
+        config = self.config
+        progress, whole = self.console.progress("decoding"), config.options.crop < 1
+        opener = Opener(self.dataset, self.preprocess, workers=self.workers, progress=progress, whole=whole)
+        training, validation = open_both(opener, config.options.store, config.fold, config.share)
         if config.fold is None:
-            validation = opened("validation", self.preprocess) if has_validation else None
             self.say(f"training on {training.kind}")
             if validation is None:
                 self.say("no validation split: the last weights are kept, unjudged")
-            return training, validation
-        names = ["train", "validation"] if has_validation else ["train"]
-        at_store = Joined([training, *(opened(name, store) for name in names[1:])])
-        at_size = Joined([opened(name, self.preprocess) for name in names])
-        chosen = fold_members(at_store.keys, config.fold)
-        return Selected(at_store, np.flatnonzero(~chosen)), Selected(at_size, np.flatnonzero(chosen))
+        return training, validation
 
     def _sample(self) -> torch.Tensor:
-        batch = self._fitted([0])
+        batch = self.artefact.fitted([0])
         return torch.from_numpy(self.preprocess.normalise(batch)).to(self.config.device)
 
     def begin(self) -> None:
-        """Fix the number of steps, say what it will cost, write `config.toml`."""
-        options = self.config.options
-        per_epoch = max(1, len(self.training) // options.batch)
-        self.state.steps = per_epoch  # a schedule needs a length while the first steps are timed
+        """Fix the number of steps of each stage, say what it will cost, write `config.toml`."""
+        options, stages, pictures = self.config.options, self.stages, len(self.training)
+        began = time.perf_counter()
+        # A schedule needs a length while the first steps are timed.
+        self.state.steps = max(1, pictures // options.batch)
+        counts = self.config.stage_steps or steps_of(stages, epochs=options.epochs, pictures=pictures)
         if options.minutes is None:
-            steps = max(1, round(options.epochs * per_epoch))
-            each = seconds_per_step(self.state, self.feed, *ESTIMATE_STEPS) if steps > sum(ESTIMATE_STEPS) else 0.0
-            expected = each * steps
+            each = [0.0] * len(stages)
+            if sum(counts) > sum(ESTIMATE_STEPS):
+                each = [self._seconds_per_step(stage, *ESTIMATE_STEPS) for stage in stages]
+            expected = sum(count * seconds for count, seconds in zip(counts, each, strict=True))
         else:
-            each = seconds_per_step(self.state, self.feed)
-            validation = self._seconds_per_validation()
-            per_step = each + validation / max(1, round(options.validate_every * per_epoch))
-            steps = max(1, int(options.minutes * 60 * USABLE_SHARE / per_step))
+            each = [self._seconds_per_step(stage, limit=TIMING_LIMIT) for stage in stages]
+            judging = [self._seconds_per_validation(stage.size) for stage in stages]
             expected = options.minutes * 60
-        self.say(self._estimate(steps, per_epoch, expected))
-        self.config = replace(self.config, steps=steps)
-        self.state.steps = steps
+            # What is measured here is a part of the training's time, and so is what comes after the last step.
+            spent = self.opening + time.perf_counter() - began
+            last = judging[-1] + self._seconds_of_checks(each[-1] / stages[-1].batch)
+            usable = expected * USABLE_SHARE - min(spent, expected / 3) - min(last, expected / 3)
+            counts = steps_within(
+                stages,
+                seconds=usable,
+                each=each,
+                judging=judging,
+                validate_every=options.validate_every,
+                pictures=pictures,
+            )
+            if usable < expected / 2:
+                self.say(
+                    f"only {usable / expected:.0%} of the {options.minutes:g} minutes are left for the {sum(counts):,} steps; "
+                    "starting, validation and checks take the rest: give more --minutes, or a smaller --size"
+                )
+        self.say(estimate(self.state, stages, counts, pictures=pictures, seconds=expected))
+        if len(stages) > 1:
+            self.say(describe_stages(stages, counts, each))
+        self.config = replace(self.config, steps=sum(counts), stage_steps=counts if len(stages) > 1 else ())
+        self._set_course(counts)
         with files.storage(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         write_config(self.path, self.config)
 
-    def _estimate(self, steps: int, per_epoch: int, expected: float) -> str:
-        """What the run will take, in words. The steps that were timed have taken the memory that all will."""
-        parameters = sum(weight.numel() for weight in self.model.parameters())
-        state = sum(tensor.numel() * tensor.element_size() for tensor in self.state.tensors().values())
-        # Weights, averages and two moments are in a checkpoint; the last few and the best are kept, and the bundle.
-        disk = state * (self.config.options.keep + 1) + parameters * 4
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        about = f"about {clock(expected)} of training, " if expected else ""
-        return (
-            f"{parameters:,} parameters, {steps:,} steps ({steps / per_epoch:.3g} epochs): {about}"
-            f"{memory / 1e9:.1f} GB of memory, up to {disk / 1e6:,.0f} MB on disk"
-        )
+    def _seconds_per_step(self, stage: Sized, steps: int = 24, ignored: int = 8, limit: float = math.inf) -> float:
+        return timed_step(self.state, self.feed, stage, steps, ignored, limit)
 
-    def _seconds_per_validation(self) -> float:
+    def _set_course(self, counts: Sequence[int]) -> None:
+        course = Course(self.stages, counts, pictures=len(self.training))
+        self.feed = replace(self.feed, course=course)
+        self.state.steps = course.steps
+
+    def _seconds_per_validation(self, size: tuple[int, int]) -> float:
+        """From the first pictures of the split, after a batch that prepares for the size."""
         if self.validation is None:
             return 0.0
+        batch = evaluation_batch(*size)
+        count = len(self.validation)
+        timed = np.arange(min(count, max(batch, TIMED_PICTURES)))
+        self._evaluate(self.model, size, timed[:batch])
         began = time.perf_counter()
-        self._evaluate(self.model)
-        return time.perf_counter() - began
+        self._evaluate(self.model, size, timed)
+        return (time.perf_counter() - began) * count / len(timed)
+
+    def _seconds_of_checks(self, per_picture: float) -> float:
+        """Of batch norm's at the end. `per_picture`: seconds of a training step at the last size."""
+        if not layers_of(self.model, self.state.freezing.by_batch()):
+            return 0.0
+        staged = len({stage.size for stage in self.stages}) > 1
+        judged = len(self.validation) if self.validation is not None else 0
+        count = pictures_forward(self.config.options, staged=staged, judged=judged, training=len(self.training))
+        return count * per_picture / 3  # forward only
 
     def restore(self, run: Run) -> None:
         """Load the newest checkpoint that can be read; without any, begin at step 0."""
@@ -204,101 +226,171 @@ class Work:
             except RunError as error:
                 self.say(f"{error}; taking the one before")
                 continue
+            if not self.state.is_finite(tensors):
+                self.say(f"the weights of the checkpoint of step {step:,} are not finite; taking the one before")
+                continue
             self.state.load(facts, tensors)
             self.say(f"going on from step {step:,} of {self.state.steps:,}")
             return
         if self.config.steps == 0:
             raise RunError(f"{printable(run.path)} was never begun; delete it and train again")
+        if self.config.weights is not None and run.steps():
+            raise RunError(f"no checkpoint of {printable(run.path)} can be read; delete it and train again")
         self.say("no checkpoint can be read: beginning at step 0")
 
-    def _evaluate(self, model: nn.Module) -> Evaluation:
+    def _evaluate(
+        self, model: nn.Module, size: tuple[int, int], positions: NDArray[np.int64] | None = None
+    ) -> Evaluation:
+        """On the validation pictures, or some of them, at the run's input size or a stage's."""
         assert self.validation is not None
-        predict = predictor(
-            model, self.preprocess, device=self.config.device, precision=self.config.precision, batch=EVALUATION_BATCH
+        fit, pictures, batch = self.preprocess.at(*size), self.validation, evaluation_batch(*size)
+        if fit != self.preprocess:
+            pictures = at_size(pictures, fit)
+        if positions is not None:
+            pictures = Selected(pictures, positions)
+        predict = predictor(model, fit, device=self.config.device, precision=self.config.precision, batch=batch)
+        return evaluate(predict, in_order(pictures, batch), self.dataset.classes)
+
+    def _judge(self, model: nn.Module, size: tuple[int, int]) -> Evaluation:
+        """As the loop asks for it. Where statistics will be measured anew whatever is found, that is done before the
+        last validation: at full size one more would cost minutes. Not where the best is kept: its rivals were judged
+        as they were."""
+        options = self.config.options
+        if self.state.step == self.state.steps and sure(self.feed, options) and not options.keep_best:
+            self.settled = self._settle(self.state.freezing.by_batch(), None)
+            if self.settled is not None and self.settled.evaluation is not None:
+                return self.settled.evaluation
+        return self._evaluate(model, size)
+
+    def _settle(self, layers: Sequence[str], before: Evaluation | None) -> Settled | None:
+        """Check the batch norm of the weights that the model holds now; `before`: their evaluation, where known."""
+        return settle(
+            self.model,
+            self.feed,
+            self.config.options,
+            layers,
+            validation=self.validation,
+            evaluate=lambda model: self._evaluate(model, self.size),
+            before=before,
+            say=self.say,
         )
-        return evaluate(predict, in_order(self.validation, EVALUATION_BATCH), self.dataset.classes)
 
     def _fetch(self, positions: Sequence[int]) -> NDArray[np.uint8]:
         assert self.validation is not None
         return self.validation.take(np.asarray(positions, np.int64))
 
-    def events(self, stop: Callable[[], bool]) -> Iterator[Event]:
-        judge = self._evaluate if self.validation is not None else None
-        return loop(self.state, self.feed, evaluate=judge, pictures=self._fetch, stop=stop)
+    def events(self, stop: Callable[[], bool]) -> Generator[Event]:
+        judge = self._judge if self.validation is not None else None
+        try:
+            yield from loop(self.state, self.feed, evaluate=judge, pictures=self._fetch, stop=stop)
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+        leg = self.feed.course_of(self.state).leg(self.state.step)
+        stage = Sized(height=leg.height, width=leg.width, batch=leg.batch, share=1.0)
+        raise shortage(self.state, self.feed, stage, begun=True)
+
+    @contextmanager
+    def _monitors(self) -> Iterator[list[Monitor]]:
+        """Whoever watches, closed after the block; also those that were open when one could not be."""
+        with ExitStack() as stack:
+            opened: list[Monitor] = []
+            for monitor in (
+                lambda: MetricsFile(self.path / "metrics.jsonl", first_step=self.state.step),
+                lambda: TensorBoard(
+                    self.path / "tensorboard", self.dataset.classes, first_step=self.state.step, notice=self.say
+                ),
+                lambda: self.console,
+            ):
+                opened.append(monitor())
+                stack.callback(opened[-1].close)
+            yield opened
 
     def go(self) -> Result:
         """Run the loop to its end, handing every event to monitor, checkpoints and bundle."""
-        board = TensorBoard(
-            self.path / "tensorboard", self.dataset.classes, first_step=self.state.step, notice=self.say
-        )
-        metrics = MetricsFile(self.path / "metrics.jsonl", first_step=self.state.step)
-        monitors: list[Monitor] = [metrics, board, self.console]
+        for folder in (self.path, self.path / "checkpoints"):
+            files.remove_leftovers(folder)
         finished: Finished | None = None
-        try:
-            with Interrupts() as interrupts:
-                for event in self.events(interrupts.asked):
+        settled: Settled | None = None
+        with self._monitors() as monitors, Interrupts() as interrupts:
+
+            def tell(event: Event) -> None:
+                for monitor in monitors:
+                    monitor.handle(event)
+                for handler in self.handlers:
+                    handler(event)
+
+            with closing(self.events(interrupts.asked)) as events:
+                for event in events:
                     if isinstance(event, EpochDone):
                         self.last = event.evaluation or self.last
                         if event.best:
-                            self._write_bundle(event.evaluation)
-                    for monitor in monitors:
-                        monitor.handle(event)
-                    for handler in self.handlers:
-                        handler(event)
-                    if isinstance(event, CheckpointDue):
-                        self._save(event)
+                            self._write_bundle(event.evaluation, self.state.weights())
                     elif isinstance(event, Finished):
                         finished = event
-        finally:
-            for monitor in monitors:
-                monitor.close()
+                        if event.reason != "interrupted" and (settled := self._finish(event)) is not None:
+                            tell(BatchNormChecked(step=event.step, found=settled.to_plain()))
+                    tell(event)
+                    if isinstance(event, CheckpointDue):
+                        self._save(event)
         assert finished is not None
-        if self.last is None and self.validation is not None and finished.reason != "interrupted":
-            # A finished run that was resumed: nothing was left to train, but its result is wanted.
-            with self.state.averaged.applied(self.model) if self.state.averaged else contextlib.nullcontext():
-                self.last = self._evaluate(self.model)
-        if finished.reason != "interrupted" and not (self.config.options.keep_best and finished.best_step):
-            self._write_bundle(self.last)
-        return Result(Run(self.path), finished.reason, finished.step, finished.seconds, self.last)
+        return Result(
+            Run(self.path),
+            finished.reason,
+            finished.step,
+            finished.seconds,
+            self.last,
+            settled.to_plain() if settled else None,
+        )
+
+    def _finish(self, finished: Finished) -> Settled | None:
+        """Write the last bundle, its batch norm checked: of the last weights, or of the best where those are kept."""
+        best = finished.best_step if self.config.options.keep_best else None
+        layers = self.state.freezing.by_batch()
+        if best is not None and not layers:
+            self._judge_last()
+            return None  # their bundle was written when they were the best
+        weights, evaluation = self.state.weights(), self.last
+        if best is not None and best != self.state.step:
+            try:
+                weights, evaluation = checkpoint.weights(self.path / "checkpoints", best), None
+            except RunError as error:
+                self.say(f"{error}; the best weights are kept as they were, their batch norm unchecked")
+                self._judge_last()
+                return None
+        settled = self.settled
+        if settled is None:
+            with holding(self.model, weights):
+                settled = self._settle(layers, evaluation)
+        if settled is None:
+            self._judge_last()
+        else:
+            self.last = settled.evaluation
+        evaluation = self.last
+        if settled is not None and settled.kept:
+            weights = {**weights, **settled.statistics}
+        self._write_bundle(evaluation, weights, settled)
+        return settled
+
+    def _judge_last(self) -> None:
+        """Of a finished run that was resumed: nothing was left to train, but its result is wanted."""
+        if self.last is None and self.validation is not None:
+            with holding(self.model, self.state.weights()):
+                self.last = self._evaluate(self.model, self.size)
 
     def _save(self, event: CheckpointDue) -> None:
         folder = self.path / "checkpoints"
         checkpoint.save(folder, event.state.facts(), event.state.tensors())
-        checkpoint.prune(folder, self.config.options.keep, event.state.best_step)
+        checkpoint.prune(folder, self.config.options.keep, event.state.best_step, saved=event.step)
 
-    def _write_bundle(self, evaluation: Evaluation | None) -> None:
-        info = self.dataset.info
-        options = self.config.options
-        bundle.save(
-            self.path / "bundle",
-            weights=self.state.weights(),
-            architecture=self.architecture,
-            preprocess=self.preprocess,
-            classes=self.dataset.classes,
-            pictures=self._golden(),
-            distortions=to_plain(options.distortions),
-            policy=self.config.policy,
-            dataset={
-                "name": info.name,
-                "hash": info.hash,
-                "counts": {name: split.count for name, split in info.splits.items()},
-            },
-            metrics={"validation": evaluation.summary()} if evaluation else {},
-            training={
-                "recipe": options.recipe,
-                "step": self.state.step,
-                "steps": self.state.steps,
-                "seed": options.seed,
-                "precision": self.config.precision,
-            },
+    def _write_bundle(
+        self, evaluation: Evaluation | None, weights: Mapping[str, torch.Tensor], settled: Settled | None = None
+    ) -> None:
+        self.artefact.write(
+            weights,
+            evaluation,
+            step=self.state.step,
+            course=self.feed.course_of(self.state),
+            batch_norm=settled.to_plain() if settled else None,
         )
-
-    def _golden(self) -> NDArray[np.uint8]:
-        """A few real inputs that every copy and export of the bundle must answer alike."""
-        count = len(self.dataset.split("train"))
-        return self._fitted(np.linspace(0, count - 1, num=min(4, count)).astype(int).tolist())
-
-    def _fitted(self, positions: Sequence[int]) -> NDArray[np.uint8]:
-        """Training pictures at the network's size, undistorted."""
-        split, fit = self.dataset.split("train"), self.preprocess
-        return np.stack([fit.fit(split.picture(position, at_least=fit.needed)) for position in positions])

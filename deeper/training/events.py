@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from deeper.training.course import Course
     from deeper.training.options import Options
     from deeper.training.state import State
 
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """Once, before the first step. `sample` is one normalised picture (1 × C × H × W), for drawing the graph."""
+    """Once, before the first step. `sample` is one normalised picture (1 × C × H × W), for drawing the graph. `course`:
+    which step is at which picture size, where that changes."""
 
     model: nn.Module
     options: Options
@@ -32,12 +34,14 @@ class Started:
     precision: str
     device: str
     sample: Tensor
+    course: Course | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepDone:
     """Means over the steps since the last report. `images` counts them; `loss` is the total and `parts` its summands
-    (cross_entropy, auxiliary, regularisation). `images_per_second` and `seconds` are wall-clock."""
+    (cross_entropy, auxiliary, regularisation). `images_per_second` and `seconds` are wall-clock. `size`: (height,
+    width) of the last step's pictures in pixels."""
 
     step: int
     epoch: int
@@ -48,20 +52,16 @@ class StepDone:
     learning_rate: float
     images_per_second: float
     seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetailStarting:
-    """Before the forward pass of a step whose details are wanted: the moment to register hooks."""
-
-    step: int
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetailDone:
-    """After that step's backward pass and before the optimizer moves: gradients are there.
+    """After the backward pass of a step whose details are wanted, and before the optimizer moves: gradients are there.
 
-    `images`: float32 N × C × H × W in 0..1, as distorted, before `normalise`. `labels`: int64 N.
+    `images`: float32 N × C × H × W in 0..1, as distorted, before `normalise`. `labels`: int64 N. `again` runs the step's
+    forward pass once more, on the same pictures with the same draws, for hooks to watch, and leaves no trace. Hooks
+    belong there and not in the training: a watched Inception computes without its kernels, and rounds differently.
     """
 
     step: int
@@ -69,6 +69,7 @@ class DetailDone:
     images: Tensor
     labels: Tensor
     ids: Sequence[str]
+    again: Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,8 @@ class EpochDone:
     """After an epoch and its validation (`evaluation` is None where there is no validation split).
 
     `pictures` fetches uint8 N × H × W × C pictures by their position in the evaluation. `averaged` says whether the
-    averaged weights were evaluated; `best` whether this is the best validation result so far.
+    averaged weights were evaluated; `best` whether this is the best validation result so far. `size`: (height, width)
+    in pixels that was evaluated at. Only results at the last size of a training are compared for the best.
     """
 
     epoch: int
@@ -86,6 +88,7 @@ class EpochDone:
     averaged: bool
     best: bool
     pictures: Callable[[Sequence[int]], NDArray[np.uint8]]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,15 @@ class CheckpointDue:
     step: int
     state: State
     best: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNormChecked:
+    """Before `Finished`, of networks with batch norm: whether evaluation answers as training did, and what was done
+    about it. `found`: plain data, `deeper.runs.recalibration.Settled`. From a run, not from the loop."""
+
+    step: int
+    found: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,4 +126,4 @@ class Finished:
     best_step: int | None
 
 
-Event: TypeAlias = Started | StepDone | DetailStarting | DetailDone | EpochDone | CheckpointDue | Notice | Finished
+Event: TypeAlias = Started | StepDone | DetailDone | EpochDone | CheckpointDue | BatchNormChecked | Notice | Finished

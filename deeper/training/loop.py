@@ -2,8 +2,7 @@
 
     for event in train(state, feed, evaluate=…, stop=…): …
 
-One step: batch → distort → normalise → model → loss → backward → optimizer → average. Every choice of a step is a
-function of (seed, step), so the loop can start at any step that a state was saved at.
+Every choice of a step is a function of (seed, step), so the loop can start at any step that a state was saved at.
 """
 
 from __future__ import annotations
@@ -12,152 +11,33 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from deeper import draws
-from deeper.batches import Batch, Pictures, shuffled, steps_per_epoch
-from deeper.distortions.apply import Distorter
 from deeper.errors import DivergedError
-from deeper.models import set_noise
+from deeper.training.course import Course
 from deeper.training.events import (
     CheckpointDue,
     DetailDone,
-    DetailStarting,
     EpochDone,
     Event,
     Finished,
     Started,
     StepDone,
 )
-from deeper.training.loss import class_weights, classification_loss
 from deeper.training.optimization import regularisation
 from deeper.training.state import State
+from deeper.training.stepping import Feed, Stepper
 
 # A mean loss this many times the loss of guessing, ln(classes), is taken for divergence even while it is finite.
 DIVERGED_FACTOR = 100.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class Feed:
-    """What the loop consumes.
-
-    `normalise`: float N × C × H × W in 0..1 → what the model takes. `sample`: one picture as the model takes it.
-    """
-
-    pictures: Pictures
-    distorter: Distorter
-    normalise: Callable[[Tensor], Tensor]
-    sample: Tensor
-    classes: int
-    precision: str
-
-    def batches(self, state: State, first: int, last: int) -> Iterator[Batch]:
-        options = state.options
-        return shuffled(self.pictures, options.batch, seed=options.seed, first_step=first, steps=last)
-
-
-@contextlib.contextmanager
-def arithmetic(device: str, precision: str) -> Iterator[None]:
-    """Autocast to bf16 where `precision` says so."""
-    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16"):
-        yield
-
-
-@contextlib.contextmanager
-def seeded(device: str, seed: int) -> Iterator[None]:
-    """Torch's own generators seeded inside the block (a user's `nn.Dropout` draws from them) and restored after."""
-    devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
-
-
-class Stepper:
-    """One optimisation step after another on a state."""
-
-    def __init__(self, state: State, feed: Feed) -> None:
-        self.state, self.feed = state, feed
-        options = state.options
-        self.per_epoch = steps_per_epoch(len(feed.pictures), options.batch)
-        self.weights: Tensor | None = None
-        if options.class_weights == "balanced":
-            self.weights = class_weights(feed.pictures.labels, feed.classes).to(state.device)
-
-    def rate(self) -> float:
-        options = self.state.options
-        factor = options.schedule.factor(self.state.step, self.state.steps, self.per_epoch)
-        return options.optimizer.rate * factor
-
-    def forward_backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Distort, run and differentiate one batch; returns the distorted pictures (0..1) and the labels."""
-        state, options = self.state, self.state.options
-        state.model.train()
-        epoch = state.step // self.per_epoch
-        images = torch.from_numpy(batch.images).to(state.device, non_blocking=True)
-        labels = torch.from_numpy(batch.labels).to(state.device, non_blocking=True)
-        distorted = self.feed.distorter(images, batch.keys, batch.labels, epoch)
-        noise = draws.derive(options.seed, state.step, "noise")
-        set_noise(state.model, options.seed, state.step)
-        with seeded(state.device, noise):
-            with arithmetic(state.device, self.feed.precision):
-                output = state.model(self.feed.normalise(distorted))
-            main, auxiliary = classification_loss(
-                output,
-                labels,
-                label_smoothing=options.label_smoothing,
-                auxiliary_weight=options.auxiliary_weight,
-                weights=self.weights,
-            )
-            loss = main + auxiliary
-            state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            correct = (output.logits.argmax(1) == labels).sum()
-            count = torch.full_like(main, len(batch.labels))
-            sums = torch.stack([count, loss * count, main * count, auxiliary * count, correct.to(main.dtype)])
-            state.meter += sums.double()
-        return distorted, labels
-
-    def move(self) -> None:
-        """Clip, step the optimizer at the schedule's rate, average."""
-        state, options = self.state, self.state.options
-        if options.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(state.model.parameters(), options.clip_norm)
-        rate = self.rate()
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        state.optimizer.step()
-        state.step += 1
-        if state.averaged:
-            state.averaged.update(state.model, state.step)
-
-
-def seconds_per_step(state: State, feed: Feed, steps: int = 24, ignored: int = 8) -> float:
-    """Time `steps` real steps after `ignored` first ones, and leave the state as it was."""
-    stepper = Stepper(state, feed)
-    facts = state.facts()
-    tensors = {name: tensor.clone() for name, tensor in state.tensors().items()}
-    began = 0.0
-    for number, batch in enumerate(feed.batches(state, 0, ignored + steps)):
-        if number == ignored:
-            began = time.perf_counter()
-        stepper.forward_backward(batch)
-        stepper.move()
-    float(state.meter[0])  # waits for a GPU
-    elapsed = time.perf_counter() - began
-    state.optimizer.state.clear()
-    state.load(facts, tensors)
-    return elapsed / steps
-
-
-def _every(epochs: float, per_epoch: int) -> int:
-    return max(1, round(epochs * per_epoch))
+Judge: TypeAlias = Callable[[nn.Module, tuple[int, int]], Any]
+"""A model in evaluation mode and the (height, width) in pixels to evaluate it at → its Evaluation."""
 
 
 def _check(state: State, classes: int, means: dict[str, float]) -> None:
@@ -165,11 +45,20 @@ def _check(state: State, classes: int, means: dict[str, float]) -> None:
     limit = DIVERGED_FACTOR * math.log(max(2, classes))
     if math.isfinite(loss) and loss <= limit:
         return
+    raise _diverged(state, f"the mean loss is {loss:.4g} (guessing costs {math.log(max(2, classes)):.3g})")
+
+
+def _check_weights(state: State) -> None:
+    """A step can end in infinite weights while its own loss was finite; they must not become the newest checkpoint."""
+    if not state.is_finite(state.tensors()):
+        raise _diverged(state, "weights are no longer finite")
+
+
+def _diverged(state: State, what: str) -> DivergedError:
     rate = state.options.optimizer.rate
-    raise DivergedError(
-        f"training diverged by step {state.step:,}: the mean loss is {loss:.4g} (guessing costs {math.log(max(2, classes)):.3g}); "
-        f"lower the rate (it was {rate:g}; try --rate {rate / 5:.2g}) or clip gradients (--clip-norm 1); "
-        "the last good checkpoint stays"
+    return DivergedError(
+        f"training diverged by step {state.step:,}: {what}; lower the rate (it was {rate:g}; try --rate {rate / 5:.2g}) or "
+        "clip gradients (--clip-norm 1); the last good checkpoint stays"
     )
 
 
@@ -177,61 +66,67 @@ def train(
     state: State,
     feed: Feed,
     *,
-    evaluate: Callable[[nn.Module], Any] | None,
+    evaluate: Judge | None,
     pictures: Callable[[Sequence[int]], NDArray[np.uint8]],
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Run from `state.step` to `state.steps`, yielding events.
 
-    `evaluate`: the model in evaluation mode → an Evaluation with `accuracy` and `score`, called on the averaged
-    weights where there are any. `stop`: asked after every step; when true, a checkpoint is asked for and the loop
-    ends.
+    `evaluate`: called on the averaged weights where there are any, at the picture size that is trained at. Only at the
+    last one are results compared for the best and for early stopping. `stop`: asked after every step; when true, a
+    checkpoint is asked for and the loop ends.
 
-    Raises: DivergedError, when the loss is not finite or absurdly high.
+    Raises: DivergedError, when the loss is not finite or absurdly high, or weights are not finite that should be judged
+    or saved.
     """
     options = state.options
     stepper = Stepper(state, feed)
-    per_epoch = stepper.per_epoch
-    validate_every = _every(options.validate_every, per_epoch)
-    checkpoint_every = _every(options.checkpoint_every, per_epoch)
+    course = stepper.course
     yield Started(
         model=state.model,
         options=options,
         steps=state.steps,
         first_step=state.step,
-        steps_per_epoch=per_epoch,
+        steps_per_epoch=stepper.per_epoch,
         precision=feed.precision,
         device=state.device,
         sample=feed.sample,
+        course=course,
     )
     began = reported = time.perf_counter()
     reported_images = float(state.meter[0])
-    reason: Literal["done", "early", "interrupted"] = "done"
     early = options.early_stopping is not None and state.validations_without_better >= options.early_stopping
+    reason: Literal["done", "early", "interrupted"] = "early" if early and state.step < state.steps else "done"
 
     for batch in feed.batches(state, state.steps if early else state.step, state.steps):
-        detail = state.step % options.detail_every == 0
-        if detail:
-            yield DetailStarting(step=state.step)
         distorted, labels = stepper.forward_backward(batch)
-        if detail:
-            yield DetailDone(step=state.step, model=state.model, images=distorted, labels=labels, ids=batch.ids)
+        if state.step % options.detail_every == 0:
+            yield DetailDone(
+                step=state.step,
+                model=state.model,
+                images=distorted,
+                labels=labels,
+                ids=batch.ids,
+                again=partial(stepper.forward_again, distorted),
+            )
         rate = stepper.rate()
         stepper.move()
 
         last = state.step == state.steps
-        validating = last or state.step % validate_every == 0
-        saving = last or state.step % checkpoint_every == 0
+        validating = last or course.due(state.step, options.validate_every)
+        saving = last or course.due(state.step, options.checkpoint_every)
         reporting = last or state.step % options.report_every == 0
         if reporting or validating or saving or state.device == "cpu":
             means = state.read_meter()
             _check(state, feed.classes, means)
+        if validating or saving:
+            _check_weights(state)
         if reporting:
             now = time.perf_counter()
             extra = regularisation(state.model, options.optimizer)
             yield StepDone(
                 step=state.step,
-                epoch=(state.step - 1) // per_epoch,
+                epoch=course.epoch(state.step - 1),
                 images=int(means["images"]),
                 loss=means["loss"] + extra,
                 parts={
@@ -243,11 +138,12 @@ def train(
                 learning_rate=rate,
                 images_per_second=(means["images"] - reported_images) / max(now - reported, 1e-9),
                 seconds=now - began,
+                size=course.leg(state.step - 1).size,
             )
             state.meter.zero_()
             reported, reported_images = time.perf_counter(), 0.0
         if validating:
-            validated = _validate(state, evaluate, pictures, began, per_epoch)
+            validated = _validate(state, evaluate, pictures, began, course)
             yield validated
             saving = saving or validated.best
             early = options.early_stopping is not None and state.validations_without_better >= options.early_stopping
@@ -255,6 +151,7 @@ def train(
             reported_images = float(state.meter[0])
         stopping = not last and (early or stop())
         if saving or stopping:
+            _check_weights(state)
             yield CheckpointDue(step=state.step, state=state, best=state.best_step == state.step)
             reported, reported_images = time.perf_counter(), float(state.meter[0])
         if stopping:
@@ -265,29 +162,32 @@ def train(
 
 def _validate(
     state: State,
-    evaluate: Callable[[nn.Module], Any] | None,
+    evaluate: Judge | None,
     pictures: Callable[[Sequence[int]], NDArray[np.uint8]],
     began: float,
-    per_epoch: int,
+    course: Course,
 ) -> EpochDone:
     evaluation = None
     better = False
+    size = course.leg(state.step - 1).size
     if evaluate is not None:
         with state.averaged.applied(state.model) if state.averaged else contextlib.nullcontext():
-            evaluation = evaluate(state.model)
+            evaluation = evaluate(state.model, size)
         score = float(evaluation.accuracy)
-        better = state.best_score is None or score > state.best_score
+        compared = size == course.legs[-1].size
+        better = compared and (state.best_score is None or score > state.best_score)
         if better:
             state.best_score, state.best_step = score, state.step
             state.validations_without_better = 0
-        else:
+        elif compared:
             state.validations_without_better += 1
     return EpochDone(
-        epoch=(state.step - 1) // per_epoch,
+        epoch=course.epoch(state.step - 1),
         step=state.step,
         seconds=time.perf_counter() - began,
         evaluation=evaluation,
         averaged=state.averaged is not None,
         best=better,
         pictures=pictures,
+        size=size,
     )

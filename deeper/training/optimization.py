@@ -75,9 +75,12 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(model: nn.Module, options: AnyOptimizer) -> torch.optim.Optimizer:
-    """The torch optimizer that `options` describe, over all parameters of `model` that want gradients."""
-    groups = parameter_groups(model, options.weight_decay)
+def build_optimizer(
+    model: nn.Module, options: AnyOptimizer, groups: list[dict[str, Any]] | None = None
+) -> torch.optim.Optimizer:
+    """The torch optimizer that `options` describe, over all parameters of `model` that want gradients, or over `groups`
+    of them. A group's `scale` is for whoever sets the rates."""
+    groups = parameter_groups(model, options.weight_decay) if groups is None else groups
     if isinstance(options, Sgd):
         return torch.optim.SGD(
             groups, lr=options.rate, momentum=options.momentum, nesterov=options.nesterov, fused=True

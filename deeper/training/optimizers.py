@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -10,8 +11,8 @@ from deeper.errors import UsageError
 
 def _positive(where: str, **values: float) -> None:
     for name, value in values.items():
-        if not value > 0:
-            raise UsageError(f"{where}: {name} must be above 0, got {value}")
+        if not 0 < value < math.inf:
+            raise UsageError(f"{where}: {name} must be above 0 and finite, got {value}")
 
 
 def _fraction(where: str, **values: float) -> None:
@@ -53,8 +54,8 @@ class AdamW:
     def __post_init__(self) -> None:
         _positive("adamw", rate=self.rate, epsilon=self.epsilon)
         _fraction("adamw", beta1=self.beta1, beta2=self.beta2)
-        if self.weight_decay < 0:
-            raise UsageError(f"adamw: weight_decay must not be negative, got {self.weight_decay}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"adamw: weight_decay must be finite and not negative, got {self.weight_decay}")
 
 
 @dataclass(frozen=True, kw_only=True)

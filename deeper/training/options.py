@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from deeper.distortions import AnyDistortion
 from deeper.errors import UsageError
 from deeper.training.optimizers import AdamW, AnyOptimizer
 from deeper.training.schedules import AnySchedule, OneCycle
+from deeper.training.stages import Stage, check_shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,39 @@ class Averaging:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """How weights that were trained before are trained on. The defaults train every layer alike from the first step.
+
+    What is frozen stays as it is to the bit, batch norm's running statistics included, and computes as in evaluation.
+    """
+
+    freeze_epochs: float | None = None
+    """For so many epochs at first only the head trains: the last layer and auxiliary heads. None: see freeze_share."""
+    freeze_share: float = 0.0
+    """The same as a share of the training, for recipes; freeze_epochs decides where it is given."""
+    freeze_until: str | None = None
+    """Layers before this endpoint (such as Mixed_6a; `deeper models NAME` lists them) stay frozen to the end."""
+    layer_decay: float = 1.0
+    """The rate is multiplied by this for each block between a layer and the head, in (0, 1]; 1: one rate for all."""
+    batch_norm: Literal["train", "frozen_statistics", "frozen"] = "train"
+    """`frozen_statistics`: batch norm normalises by the running statistics that were loaded and never moves them;
+    `frozen`: its scale and shift do not train either. `train`: by each batch's, as in any training."""
+
+    def __post_init__(self) -> None:
+        if self.freeze_epochs is not None and not 0 <= self.freeze_epochs < math.inf:
+            raise UsageError(f"freeze_epochs must be finite and not negative, got {self.freeze_epochs}")
+        if not 0 <= self.freeze_share <= 1:
+            raise UsageError(f"freeze_share must be in [0, 1], got {self.freeze_share}")
+        if not 0 < self.layer_decay <= 1:
+            raise UsageError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
+
+
+def thawed(options: FineTuning) -> FineTuning:
+    """The same without the steps at the beginning that train the head alone."""
+    return replace(options, freeze_epochs=None, freeze_share=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """A training run. Defaults suit a small network; recipes set what they reach results with."""
 
@@ -40,21 +75,42 @@ class Options:
     """A built-in network or the import path of your own, `package.module:Class`."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments for the network, for example `{"dropout": 0.4}`."""
+    weights: str | None = None
+    """Begin with these weights instead of random ones: a file of torch, safetensors, Keras or TF-Slim, a published name
+    such as `torchvision/inception_v3`, or the folder of a run or bundle."""
     height: int | None = None
     """Input height in pixels; the network's native size when None."""
     width: int | None = None
     fit: Literal["crop", "letterbox", "squash"] = "crop"
     """How a picture of another shape becomes the input: centre crop, padded whole, or squashed whole."""
+    crop: float = 1.0
+    """Central share of each side that evaluations keep (0.875 in research/inception). Training sees whole pictures then:
+    meant beside a distortion that cuts parts out."""
+    mean: tuple[float, ...] | None = None
+    """What is taken off pixels on the 0..1 scale, one number for each channel or one for all; the dataset's own when
+    None."""
+    deviation: tuple[float, ...] | None = None
+    """What they are divided by then, likewise. With mean 0.5, deviation 0.5 scales to −1..1."""
     store: float = 1.0
     """Pictures are kept at this multiple of the input size until they are distorted (1.15 leaves room for crops)."""
+    stages: tuple[Stage, ...] = ()
+    """Progressive resizing: picture sizes to train at one after the other, the last of which is the input's. Without
+    any, all training is at the input's size."""
     epochs: float = 6.0
     """Passes over the training pictures; a fraction is allowed."""
+    least_steps: int = 0
+    """A recipe's epochs are raised on small datasets until they make so many steps, and its batch halved until an epoch
+    makes twenty; neither where you give --epochs, --minutes or --batch yourself."""
     minutes: float | None = None
     """Instead of epochs: time the first steps, then fix the number of steps that fit."""
     batch: int = 256
     optimizer: AnyOptimizer = field(default_factory=AdamW)
     schedule: AnySchedule = field(default_factory=OneCycle)
     averaging: Averaging | None = None
+    fine_tuning: FineTuning = field(default_factory=FineTuning)
+    recalibrate: Literal["auto", "always", "never"] = "auto"
+    """Whether batch norm's running statistics are measured anew at the end, and kept if validation is not worse. `auto`:
+    where evaluation would differ from training because they are off, and where picture sizes changed on the way."""
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: each class weighs the same in the loss, however many pictures it has."""
@@ -68,6 +124,8 @@ class Options:
     """What lies outside a picture that is rotated or moved."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`auto`: bf16 where the processor or GPU has bf16 arithmetic, fp32 elsewhere."""
+    compile: bool = False
+    """Train by torch.compile, which takes minutes to begin, for each picture size; meant for GPUs."""
     validate_every: float = 1.0
     """Epochs between two validations."""
     early_stopping: int | None = None
@@ -85,10 +143,16 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in (one.name for one in fields(self)):
+            value = getattr(self, name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{name} must be a finite number, got {value}")
         checks: tuple[tuple[bool, str, object], ...] = (
             (self.epochs > 0, "epochs must be above 0", self.epochs),
             (self.minutes is None or self.minutes > 0, "minutes must be above 0", self.minutes),
+            (self.least_steps >= 0, "least_steps must not be negative", self.least_steps),
             (self.batch >= 1, "batch must be at least 1", self.batch),
+            (0 < self.crop <= 1, "crop must be above 0 and at most 1", self.crop),
             (self.store >= 1, "store must be at least 1", self.store),
             (0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)", self.label_smoothing),
             (self.auxiliary_weight >= 0, "auxiliary_weight must not be negative", self.auxiliary_weight),
@@ -110,6 +174,7 @@ class Options:
         for holds, wanted, given in checks:
             if not holds:
                 raise UsageError(f"{wanted}, got {given}")
+        check_shares(self.stages)
         names = [distortion.name for distortion in self.distortions]
         twice = {name for name in names if names.count(name) > 1}
         if twice:

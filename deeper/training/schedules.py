@@ -50,9 +50,9 @@ class ExponentialStaircase:
     factor_each: float = 0.16
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0 or not 0 < self.factor_each <= 1:
+        if not 0 < self.epochs < math.inf or not 0 < self.factor_each <= 1:
             raise UsageError(
-                f"exponential_staircase: epochs must be above 0 and factor_each in (0, 1], got {self.epochs} and "
+                f"exponential_staircase: epochs must be above 0 and finite, and factor_each in (0, 1], got {self.epochs} and "
                 f"{self.factor_each}"
             )
 
@@ -107,4 +107,20 @@ class OneCycle:
         return self.end + (1 - self.end) * (1 - progress) / (1 - self.peak_at)
 
 
-AnySchedule: TypeAlias = Constant | Step | ExponentialStaircase | Cosine | OneCycle
+@dataclass(frozen=True, kw_only=True)
+class ExponentialSweep:
+    """From `start` of the rate up to the rate, by the same factor each step: a search for the learning rate (Smith,
+    Cyclical Learning Rates for Training Neural Networks, arXiv 1506.01186, section 3.3, there in even steps)."""
+
+    name: ClassVar[str] = "exponential_sweep"
+    start: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not 0 < self.start < 1:
+            raise UsageError(f"exponential_sweep: start must be in (0, 1), got {self.start}")
+
+    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+        return float(self.start ** (1 - step / max(1, steps - 1)))
+
+
+AnySchedule: TypeAlias = Constant | Step | ExponentialStaircase | Cosine | OneCycle | ExponentialSweep

@@ -5,6 +5,7 @@ Everything else (order, distortions, dropout, learning rate) is a function of th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from deeper.errors import RunError
 from deeper.training.averaging import AveragedWeights
+from deeper.training.fine_tuning import Freezing
 from deeper.training.optimization import build_optimizer
 from deeper.training.options import Options
 
@@ -27,7 +29,8 @@ class State:
         self.model = model
         self.options = options
         self.device = device
-        self.optimizer = build_optimizer(model, options.optimizer)
+        self.freezing = Freezing(model, options.fine_tuning)
+        self.optimizer = build_optimizer(model, options.optimizer, self.freezing.groups(options.optimizer.weight_decay))
         self.averaged = AveragedWeights(model, options.averaging) if options.averaging else None
         self.meter = torch.zeros(len(METER), dtype=torch.float64, device=device)
         self.steps = steps
@@ -57,6 +60,13 @@ class State:
                     tensors[f"optimizer/{key}/{name}"] = value
         tensors["meter"] = self.meter
         return tensors
+
+    def is_finite(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether the trained weights in `tensors`, named as `tensors()` names them, are numbers, averaged ones too.
+        Buffers may hold infinities on purpose, as masks do."""
+        names = [name for name, _ in self.model.named_parameters()]
+        kept = (tensors.get(f"{kind}/{name}") for kind in ("model", "averaged") for name in names)
+        return all(bool(tensor.isfinite().all()) for tensor in kept if tensor is not None)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to keep: the averaged ones where there are any."""

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from deeper.errors import SourceError, nearest, printable
+from deeper.errors import SourceError, UsageError, nearest, printable
 from deeper.records.sources.item import Item, Rejected, Source
 from deeper.records.sources.listing import Listing
 from deeper.records.sources.options import NO_OPTIONS, SourceOptions
@@ -50,6 +50,10 @@ def open_source(source: object, *, options: SourceOptions = NO_OPTIONS) -> Listi
     if isinstance(source, str) and source in named_sets():
         from deeper.records.sources import named
 
+        if options.group_by is not None:
+            raise UsageError(
+                f"--group-by is for pictures of your own: no pictures of {source!r} belong together; leave it out"
+            )
         listing = named.open_named(source)
         if Path(source).exists():
             listing.notices = (*listing.notices, f"{source!r} is the named set; write ./{source} for the folder")

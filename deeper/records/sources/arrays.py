@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,6 +91,13 @@ def _pair(pair: object, where: str) -> Part:
     return Part(pair[0], pair[1])
 
 
+def _archive(file: BinaryIO, shown: str, wanted: str) -> np.lib.npyio.NpzFile:
+    opened = np.load(file, allow_pickle=False)
+    if not isinstance(opened, np.lib.npyio.NpzFile):
+        raise SourceError(f"{shown} holds one array; {wanted}: numpy.savez(path, images=…, labels=…)")
+    return opened
+
+
 def open_npz(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     """A source from an `.npz` file, read without pickle.
 
@@ -99,10 +106,8 @@ def open_npz(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     shown = printable(path)
     wanted = "wanted images and labels, or x_train, y_train, x_test, y_test"
     try:
-        opened = np.load(path, allow_pickle=False)
-        if not isinstance(opened, np.lib.npyio.NpzFile):
-            raise SourceError(f"{shown} holds one array; {wanted}: numpy.savez(path, images=…, labels=…)")
-        with opened as archive:
+        # Opened here, for numpy leaves the file of a broken archive open.
+        with path.open("rb") as file, _archive(file, shown, wanted) as archive:
             keys = list(archive.files)
             assigned = _assign(keys)
             if not assigned:

@@ -22,13 +22,24 @@ def _files() -> dict[str, str]:
     }
 
 
+def _merged(plain: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(plain)
+    for name, value in changes.items():
+        before = merged.get(name)
+        merged[name] = _merged(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
+    return merged
+
+
 def names() -> list[str]:
     """The recipes' names, whatever the network."""
     return sorted({stem.split("-", 1)[1] for stem in _files()})
 
 
-def load(name: str, model: str) -> dict[str, Any]:
+def load(name: str, model: str, *, with_weights: bool = False) -> dict[str, Any]:
     """A recipe's options for `model` as plain data, to be completed by flags and built by `values.from_plain`.
+
+    `with_weights`: whether the run begins with weights that were trained before. What a recipe changes then stands in
+    its table `with_weights`.
 
     Raises: UsageError, for a name that is no recipe, with the nearest one.
     """
@@ -36,7 +47,9 @@ def load(name: str, model: str) -> dict[str, Any]:
     family = "inception" if model.startswith("inception") else model
     for stem in (f"{model}-{name}", f"{family}-{name}", f"default-{name}"):
         if stem in files:
-            return {**tomllib.loads(files[stem]), "recipe": name}
+            plain = {**tomllib.loads(files[stem]), "recipe": name}
+            changes = plain.pop("with_weights", {})
+            return _merged(plain, changes) if with_weights else plain
     if name not in names():
         raise UsageError(f"no recipe {name!r}{nearest(name, names())}")
     for_others = sorted(stem.rsplit(f"-{name}", 1)[0] for stem in files if stem.endswith(f"-{name}"))

@@ -1,21 +1,21 @@
-"""Other people's names for weights → ours.
+"""torchvision's and timm's names for weights → ours.
 
 Each source has a function from the name of one of their layers to the scope of ours. Branches are addressed by number
 and position (`Mixed_5b`, branch 1, second convolution), which all the sources agree on, whatever they call them.
-Nothing is guessed: a name without a place, a place without a weight and a wrong shape are errors that say which.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor, nn
 
-from deeper.errors import UsageError, nearest, printable
+from deeper.errors import WeightsError, nearest, printable
 from deeper.models.blocks import Convolution
 from deeper.models.mixed import Branch
+from deeper.models.weights.placed import Placed, check
 
 Rename = Callable[[str], str | None]
 
@@ -148,7 +148,7 @@ def timm_resnet(model: nn.Module) -> Rename:
     repeats = {"repeat": ("Repeat", "block35"), "repeat_1": ("Repeat_1", "block17"), "repeat_2": ("Repeat_2", "block8")}
 
     def rename(layer: str) -> str | None:
-        if layer == "classif":
+        if layer in ("classif", "last_linear"):
             return "Logits"
         if layer in stem:
             return stem[layer]
@@ -183,98 +183,35 @@ def _leaf(scope: str, part: str, kind: str, model: nn.Module) -> str:
     return ".".join(piece for piece in (scope, inner, kind) if piece)
 
 
-def translate(model: nn.Module, name: str, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """A state dict of `source` (torchvision or timm) under the names of `model`, which is the catalog's `name`.
+def place(model: nn.Module, name: str, state: Mapping[str, Tensor], source: str) -> Placed:
+    """The tensors of a state dict of `source` (torchvision or timm) under the names of `model`, the catalog's `name`.
 
-    Every key of `state` is placed or named in an error; so is every weight of `model` that gets none.
-
-    Raises: UsageError, for keys without a place, missing weights and wrong shapes.
+    Raises: WeightsError, for a network that `source` has not.
     """
     if (source, name) not in SOURCES:
         known = [f"{theirs} {model_name}" for theirs, model_name in SOURCES]
-        raise UsageError(f"no weights of {printable(source)} for {name}{nearest(f'{source} {name}', known)}")
+        raise WeightsError(f"no weights of {printable(source)} for {name}{nearest(f'{source} {name}', known)}")
     rename = SOURCES[source, name](model)
     wanted = model.state_dict()
-    placed: dict[str, Tensor] = {}
-    unplaced: list[str] = []
+    placed = Placed()
     for key, tensor in state.items():
         layer, _, kind = key.rpartition(".")
         owner, _, part = layer.rpartition(".")
-        layer, part = (owner, part) if part in ("conv", "bn") and rename(owner) else (layer, "")
-        scope = rename(layer)
-        target = _leaf(scope, part, kind, model) if scope else None
-        if target is None or target not in wanted:
-            unplaced.append(key)
-        else:
-            placed[target] = tensor
-    check(name, source, unplaced, placed, wanted)
+        target = None
+        # A number that the network has not, in a name made up to look like one of its own.
+        with contextlib.suppress(AttributeError, IndexError, AssertionError):
+            layer, part = (owner, part) if part in ("conv", "bn") and rename(owner) else (layer, "")
+            scope = rename(layer)
+            target = _leaf(scope, part, kind, model) if scope else None
+        placed.put(key, target if target in wanted else None, tensor)
     return placed
 
 
-def check(
-    name: str, source: str, unplaced: list[str], placed: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
-) -> None:
-    """Raises: UsageError, unless everything is placed, with the right shape."""
-    missing = [key for key in wanted if key not in placed and not key.endswith("num_batches_tracked")]
-    for key, tensor in placed.items():
-        if tensor.shape != wanted[key].shape:
-            given, shape = (" × ".join(map(str, value.shape)) for value in (tensor, wanted[key]))
-            raise UsageError(f"{source} weights for {name}: {key} is {given}, wanted {shape}")
-    if unplaced or missing:
-        parts = [f"no place for {', '.join(unplaced[:3])}{' …' * (len(unplaced) > 3)}"] if unplaced else []
-        parts += [f"nothing for {', '.join(missing[:3])}{' …' * (len(missing) > 3)}"] if missing else []
-        raise UsageError(
-            f"{source} weights do not fit {name}: {'; '.join(parts)} "
-            f"({len(unplaced)} and {len(missing)} names); build it with the preset {source!r}"
-        )
+def translate(model: nn.Module, name: str, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """`place`, with every key of `state` and every weight of `model` accounted for.
 
-
-def in_order(model: nn.Module) -> Iterator[tuple[str, Convolution]]:
-    """The convolutions of the trunk in the order of the figure, which is the order in which Keras creates its own."""
-    for scope, module in model.named_modules():
-        if isinstance(module, Convolution) and not scope.startswith("AuxLogits"):
-            yield scope, module
-
-
-def from_keras_arrays(model: nn.Module, name: str, layers: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Keras' weights under the names of `model`. `layers`: layer name → variable name → array, as its `.h5` files have.
-
-    Keras numbers its layers as they are created (conv2d, conv2d_1, …; the count need not begin at 0), so they are
-    taken in that order. Kernels come as height × width × inputs × outputs.
-
-    Raises: UsageError, for layers without a place, missing weights and wrong shapes.
+    Raises: WeightsError, for keys without a place, missing weights and wrong shapes.
     """
-
-    def numbered(stem: str) -> list[str]:
-        found = [layer for layer in layers if re.fullmatch(rf"{stem}(_\d+)?", layer)]
-        return sorted(found, key=lambda layer: int(layer[len(stem) + 1 :] or 0))
-
-    wanted = model.state_dict()
-    placed: dict[str, Tensor] = {}
-    used: set[str] = set()
-
-    def put(layer: str, scope: str, names: Mapping[str, str]) -> None:
-        used.add(layer)
-        for theirs, ours in names.items():
-            if theirs in layers.get(layer, {}):
-                tensor = torch.as_tensor(layers[layer][theirs])
-                axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(tensor.ndim, (0,))
-                placed[f"{scope}.{ours}"] = tensor.permute(axes).contiguous()
-
-    norm = {"beta": "norm.bias", "moving_mean": "norm.running_mean", "moving_variance": "norm.running_var"}
-    convolutions, norms = numbered("conv2d"), numbered("batch_normalization")
-    plain = zip(convolutions, norms, strict=False)
-    for scope, _ in in_order(model):
-        residual = re.search(r"(block\d+_\d+|Block8)\.Conv2d_1x1$", scope)
-        if residual:
-            block = residual[1].replace("Block8", "block8_10")
-            put(f"{block}_conv", scope, {"kernel": "convolution.weight", "bias": "convolution.bias"})
-        elif scope == "Conv2d_7b_1x1":
-            put("conv_7b", scope, {"kernel": "convolution.weight"})
-            put("conv_7b_bn", scope, norm)
-        elif pair := next(plain, None):
-            put(pair[0], scope, {"kernel": "convolution.weight"})
-            put(pair[1], scope, norm)
-    put("predictions", "Logits", {"kernel": "weight", "bias": "bias"})
-    check(name, "keras", [layer for layer in layers if layer not in used], placed, wanted)
-    return placed
+    placed = place(model, name, state, source)
+    check(name, source, placed, model.state_dict())
+    return placed.tensors

@@ -1,0 +1,313 @@
+"""`Classifier`: a trained network as a function from pictures to ranked class names.
+
+    classifier = Classifier("runs/first")
+    classifier("photo.jpg").label
+    classifier(numpy_batch)                                # a list, in order
+    for prediction in classifier.predict_many(paths): …    # any number, in bounded memory
+
+torch is imported when a classifier runs on it, not before: engines without it come through here too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deeper.engines import EngineName, Precision, open_engine
+from deeper.errors import DeeperError, SourceError, UsageError, printable
+from deeper.images import as_picture
+from deeper.images.containers import exif_of, load, orientation
+from deeper.images.decode import turn
+from deeper.images.pixels import to_pixels
+from deeper.inference import BATCH, softmax
+from deeper.prediction.answers import Failed, Named, Pause, Prediction
+from deeper.prediction.views import averaged
+
+Picture: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image"
+"""A file name, a file's bytes, a PIL image, or an array H × W or H × W × C."""
+
+_END = Pause()
+_NOT_SURE = "no class is probable enough ({:.0%}, where right answers have at least {:.0%})"
+
+# Seconds that pictures may be long in coming before those that are there are answered, in a smaller batch.
+_SLOW = 0.5
+
+OnError: TypeAlias = Literal["raise", "skip"]
+
+
+class Classifier:
+    """A run's, bundle's or export's network, ready to classify.
+
+    `engine`: `torch`, `openvino` or `onnx` (an export made by `deeper export`), or `auto`: the OpenVINO export where a
+    current one that has the precision lies beside the run, else torch. `precision`: `fp32`, `bf16`, `int8`, or `auto`, which is fp32: answers
+    that agree everywhere. `device` (torch's): `cpu`, `cuda`, or `auto` (a GPU where there is one). `model`: the import
+    path of a network of one's own, which only the loading user can allow to run. `batch`: pictures at once; it bounds
+    the memory. `views`: above 1, answers are averaged over so many safe distortions of each picture (`views.averaged`).
+
+    Raises: BundleError, when there is no sound bundle or export; UsageError, for options that cannot be;
+    MissingExtraError, for an engine that is not installed.
+    """
+
+    def __init__(
+        self,
+        run_or_bundle: str | os.PathLike[str],
+        *,
+        engine: EngineName = "auto",
+        device: str = "auto",
+        precision: Precision = "auto",
+        model: str | None = None,
+        batch: int = BATCH,
+        views: int = 1,
+    ) -> None:
+        opened = open_engine(
+            Path(run_or_bundle), engine=engine, precision=precision, device=device, model=model, batch=batch
+        )
+        self.path, self.info = opened.path, opened.info
+        self.engine, self.precision = opened.name, opened.precision
+        self.preprocess = opened.info.preprocess
+        self.batch = batch
+        self._predict = averaged(opened.predict, opened.info, views) if views > 1 else opened.predict
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the logits."""
+        return self.info.classes
+
+    @overload
+    def __call__(
+        self, pictures: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self, pictures: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image, *, on_error: OnError
+    ) -> Prediction | Failed: ...
+    @overload
+    def __call__(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    @overload
+    def __call__(self, pictures: list[Any] | tuple[Any, ...], *, on_error: OnError) -> list[Prediction | Failed]: ...
+    @overload
+    def __call__(self, pictures: Any, *, on_error: OnError = "raise") -> Any: ...
+    def __call__(self, pictures: Any, *, on_error: OnError = "raise") -> Any:
+        """Classify one picture (→ a `Prediction`) or several (→ a list in order).
+
+        One picture is a file name, a file's bytes, a PIL image, or an array H × W or H × W × C. Several are a list (or
+        any iterable) of such, sizes and kinds mixed, or an array N × H × W or N × H × W × C. **An array of three axes is
+        one picture if its last axis is 1, 3 or 4, else N grey ones.** Values: uint8, bool, integers 0..255, floats 0..1
+        or 0..255 (which of the two is decided once for all pictures of one array, one by one for those of a list).
+
+        `on_error`: `raise`, or `skip`, which puts a `Failed` in the place of a picture that cannot be read.
+
+        Raises: SourceError, naming the picture that cannot be read; UsageError, for what is no picture at all.
+        """
+        if _is_one(pictures):
+            return next(self.predict_many([pictures], on_error=on_error))
+        if hasattr(pictures, "__array__"):
+            several = _unstacked(np.asarray(pictures), self.preprocess.height, self.preprocess.width)
+            if several is None:
+                return next(self.predict_many([pictures], on_error=on_error))
+            return list(self.predict_many(several, on_error=on_error))
+        if isinstance(pictures, Mapping) or not isinstance(pictures, Iterable):
+            raise UsageError(
+                f"a {type(pictures).__name__} is no picture; wanted a file name, bytes, a PIL image, an array, or a list"
+            )
+        return list(self.predict_many(pictures, on_error=on_error))
+
+    @overload
+    def predict_many(self, pictures: Iterable[Picture | Named | Pause]) -> Iterator[Prediction]: ...
+    @overload
+    def predict_many(
+        self, pictures: Iterable[Picture | Named | Failed | Pause], *, on_error: OnError
+    ) -> Iterator[Prediction | Failed]: ...
+    def predict_many(
+        self, pictures: Iterable[Picture | Named | Failed | Pause], *, on_error: OnError = "raise"
+    ) -> Iterator[Prediction] | Iterator[Prediction | Failed]:
+        """Classify pictures as they come, a batch at a time, in order; no more than two batches are ever held, one that is
+        answered and one that is decoded meanwhile. Where they are long in coming (a camera, a video, a `Pause`), batches
+        are smaller, and answers not. A `Failed` among them passes through.
+
+        `on_error`: `raise` (after the predictions of the pictures before), or `skip`: a picture that cannot be read, for
+        whatever reason, yields `Failed` and stops nothing.
+
+        Raises: SourceError, naming the picture; MissingExtraError, where reading it needs an optional package.
+        """
+        if on_error not in ("raise", "skip"):
+            raise UsageError(f"on_error {on_error!r}; wanted raise or skip")
+        return self._stream(pictures, on_error)
+
+    def _stream(
+        self, pictures: Iterable[Picture | Named | Failed | Pause], on_error: OnError
+    ) -> Iterator[Prediction | Failed]:
+        # Decoding leaves Python's lock, and so does the engine: the next pictures are fitted while a batch runs.
+        with ThreadPoolExecutor(_decoders(), thread_name_prefix="deeper-decode") as pool:
+            ahead: deque[tuple[str, Future[NDArray[np.uint8]]]] = deque()
+            waiting: list[tuple[str, NDArray[np.uint8]] | Failed] = []
+            source, number, slow = iter(pictures), 0, 0.0
+            try:
+                while True:
+                    began = time.perf_counter()
+                    picture = next(source, _END)
+                    slow += time.perf_counter() - began
+                    if not isinstance(picture, Pause):
+                        ahead.append((_name(picture, number), pool.submit(self._fit, picture)))
+                        number += 1
+                    if isinstance(picture, Pause) or slow > _SLOW:
+                        while ahead:
+                            yield from self._take(ahead, waiting, on_error)
+                        yield from self._flush(waiting)
+                        waiting.clear()
+                        slow = 0.0
+                    elif len(ahead) > self.batch:
+                        yield from self._take(ahead, waiting, on_error)
+                    if picture is _END:
+                        return
+            finally:
+                # Also when the caller stops listening: nothing more is decoded for nobody.
+                for _, pending in ahead:
+                    pending.cancel()
+
+    def _take(
+        self,
+        ahead: deque[tuple[str, Future[NDArray[np.uint8]]]],
+        waiting: list[tuple[str, NDArray[np.uint8]] | Failed],
+        on_error: OnError,
+    ) -> Iterator[Prediction | Failed]:
+        """Move the oldest picture from `ahead` to `waiting`, and run a batch where that makes one."""
+        source, pending = ahead.popleft()
+        try:
+            waiting.append((source, pending.result()))
+        except Exception as error:
+            known = isinstance(error, DeeperError)
+            if on_error == "raise":
+                yield from self._flush(waiting)
+                if not known:
+                    raise
+                raise type(error)(f"{printable(source)}: {error}") from None
+            waiting.append(Failed(source, str(error) if known else surprise(error)))
+        if len(waiting) == self.batch:
+            full = waiting.copy()
+            waiting.clear()
+            yield from self._flush(full)
+
+    def _flush(self, waiting: list[tuple[str, NDArray[np.uint8]] | Failed]) -> Iterator[Prediction | Failed]:
+        fitted = [one for one in waiting if not isinstance(one, Failed)]
+        answers = iter(
+            self.answer(np.stack([picture for _, picture in fitted]), [name for name, _ in fitted]) if fitted else ()
+        )
+        for one in waiting:
+            yield one if isinstance(one, Failed) else next(answers)
+
+    def answer(self, images: NDArray[np.uint8], sources: Sequence[str] = ()) -> list[Prediction]:
+        """Predictions for uint8 N × H × W × C at the model's size, as `fit` gives them. `sources`: N names, or none.
+
+        Raises: UsageError, for other arrays.
+        """
+        logits = self.logits(images)
+        temperature, threshold = self.info.temperature or 1.0, self.info.threshold or 0.0
+        sure = softmax(logits / np.float32(temperature)).max(axis=1) if len(logits) else ()
+        appearance = self.info.appearance
+        remarks = appearance.remarks(images) if appearance else [""] * len(images)
+        return [
+            Prediction(
+                self.classes,
+                one,
+                sources[number] if sources else "",
+                temperature,
+                remarks[number] or (_NOT_SURE.format(sure[number], threshold) if sure[number] < threshold else ""),
+            )
+            for number, one in enumerate(logits)
+        ]
+
+    def _fit(self, picture: Picture | Named | Failed) -> NDArray[np.uint8]:
+        if isinstance(picture, Failed):
+            raise SourceError(picture.reason)
+        return self.fit(picture.picture if isinstance(picture, Named) else picture)
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 N × H × W × C at the model's size → logits. Shape: N × K. Raises: UsageError, for other arrays."""
+        return self._predict(images).logits
+
+    def fit(self, picture: Picture) -> NDArray[np.uint8]:
+        """Any one picture → uint8 at the model's size. Raises: SourceError; MissingExtraError."""
+        if isinstance(picture, (bytes, bytearray, memoryview)):
+            return self.preprocess.read(bytes(picture))
+        if isinstance(picture, (str, os.PathLike)):
+            return self.preprocess.read(_file(picture))
+        if isinstance(picture, Image.Image):
+            return self.preprocess.fit(_from_pillow(picture))
+        if hasattr(picture, "__array__") or isinstance(picture, (list, tuple)):
+            return self.preprocess.fit(as_picture(picture))
+        raise SourceError(
+            f"a {type(picture).__name__} is no picture; wanted a file name, bytes, a PIL image or an array"
+        )
+
+
+def surprise(error: Exception) -> str:
+    """What broke over a picture that should have been refused or read, in a line."""
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    return f"cannot be read ({type(error).__name__}: {printable(error, 80)})"
+
+
+def _name(picture: Picture | Named | Failed, number: int) -> str:
+    if isinstance(picture, (Named, Failed)):
+        return picture.source
+    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else f"picture {number}"
+
+
+def _decoders() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_one(pictures: Any) -> bool:
+    return isinstance(pictures, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
+
+
+def _unstacked(array: NDArray[Any], height: int, width: int) -> list[NDArray[Any]] | None:
+    """The pictures of an array of several; None for an array that is one."""
+    shape = "×".join(map(str, array.shape)) or "a single number"
+    if array.ndim == 2 and array.shape[1] == height * width:
+        raise SourceError(
+            f"an array of {shape} may be {array.shape[0]} flat pictures of {height}×{width} or a single very wide one; "
+            f"say which: array.reshape(-1, {height}, {width}), or array[..., None] for a single one"
+        )
+    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)):
+        return None
+    if array.ndim not in (3, 4):
+        raise SourceError(f"an array of {shape} is neither a picture nor pictures; wanted H×W, H×W×C, N×H×W or N×H×W×C")
+    # The scale of floats is one decision for the whole array: a dark picture among bright ones stays dark.
+    if np.issubdtype(array.dtype, np.floating) and array.size and np.isfinite(array).all() and array.max() > 1:
+        if array.min() < 0 or array.max() > 255:
+            raise SourceError(
+                f"pixels from {array.min():g} to {array.max():g}; wanted 0 to 1 (or 0 to 255); undo any normalisation"
+            )
+        array = np.rint(array).astype(np.uint8)
+    return list(array)
+
+
+def _file(name: str | os.PathLike[str]) -> bytes:
+    try:
+        # A FIFO would hang, a device would never end.
+        if not stat.S_ISREG(os.stat(name).st_mode):
+            raise SourceError("no regular file; wanted a picture file")
+        with open(name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SourceError((error.strerror or str(error)).lower()) from None
+    except ValueError:  # a NUL in the name
+        raise SourceError("no file can have this name") from None
+
+
+def _from_pillow(image: Image.Image) -> NDArray[np.uint8]:
+    # The same policy as for files: an image that Pillow opened and nobody turned is turned here.
+    load(image)
+    return turn(to_pixels(image), orientation(exif_of(image)))

@@ -1,0 +1,187 @@
+"""What stages come to in a run: `Sized` is a stage of this run, `Course` says which step is at which size and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from deeper.batches import steps_per_epoch
+from deeper.errors import UsageError, printable
+from deeper.training.stages import Stage, check_shares
+
+# A stage that would be this little larger than the smallest input gets the smallest: two sizes so near each other cost
+# the preparations of both and teach the same.
+NEAR_SMALLEST = 1.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sized:
+    """A stage of a certain run. `share`: of the pictures shown; all stages' add up to 1."""
+
+    height: int
+    width: int
+    batch: int
+    share: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    def describe(self) -> str:
+        return f"{self.height}" if self.height == self.width else f"{self.height}×{self.width}"
+
+
+def sized(
+    stages: Sequence[Stage], *, height: int, width: int, batch: int, smallest: int = 1, model: str = "the network"
+) -> tuple[Sized, ...]:
+    """Stages for a run of this input size. Neighbours that come to the same become one; without any, one of all.
+
+    `smallest`: the smallest side that `model` takes. A `scale` that asks for less gets it; a `size` is an error.
+    Raises: UsageError, for that, or a last stage of another size than the run's.
+    """
+    check_shares(stages)
+    longer = max(height, width)
+    unsaid = [stage for stage in stages if stage.share is None]
+    left = 1 - sum(stage.share or 0.0 for stage in stages)
+    found: list[Sized] = []
+    for number, stage in enumerate(stages or (Stage(share=1.0),)):
+        scale = stage.size / longer if stage.size is not None else stage.scale or 1.0
+        size = (round(height * scale), round(width * scale))
+        if stage.size is not None and min(size) < smallest:
+            raise UsageError(
+                f"a stage of {size[0]}×{size[1]} pixels is too small: {printable(model)} takes {smallest}×{smallest} "
+                f"or more; begin with --sizes {smallest} or larger"
+            )
+        if stage.size is None and scale < 1 and min(size) < smallest * NEAR_SMALLEST:
+            scale = min(1.0, smallest / min(height, width))
+            size = (round(height * scale), round(width * scale))
+        if number == len(stages) - 1 and scale != 1:
+            raise UsageError(
+                f"the last stage has {size[0]}×{size[1]} pixels and the run {height}×{width}: "
+                f"end with {longer}, or leave --size out"
+            )
+        share = stage.share if stage.share is not None else left / len(unsaid)
+        one = Sized(height=size[0], width=size[1], batch=stage.batch or batch, share=share)
+        last = found[-1] if found else None
+        # What small inputs press together is one stage; two batches that were asked for at one size are two.
+        if last is not None and last.size == one.size and (last.batch == one.batch or stage.size is None):
+            found[-1] = replace(last, share=last.share + one.share)
+        else:
+            found.append(one)
+    return tuple(found)
+
+
+def steps_of(stages: Sequence[Sized], *, epochs: float, pictures: int) -> tuple[int, ...]:
+    """Steps of each stage when the whole training shows `pictures` training pictures `epochs` times."""
+    return tuple(max(1, round(stage.share * epochs * steps_per_epoch(pictures, stage.batch))) for stage in stages)
+
+
+def epochs_within(
+    stages: Sequence[Sized], *, seconds: float, seconds_per_step: Sequence[float], pictures: int
+) -> float:
+    """Epochs that fit into so many seconds, when a step of each stage takes `seconds_per_step`."""
+    one = sum(
+        stage.share * steps_per_epoch(pictures, stage.batch) * each
+        for stage, each in zip(stages, seconds_per_step, strict=True)
+    )
+    return max(0.0, seconds) / one
+
+
+def describe_stages(stages: Sequence[Sized], steps: Sequence[int], seconds_per_step: Sequence[float]) -> str:
+    """One line that says what each stage amounts to. `seconds_per_step`: as measured, 0 where it was not."""
+    total = sum(count * each for count, each in zip(steps, seconds_per_step, strict=True))
+    parts = []
+    for stage, count, each in zip(stages, steps, seconds_per_step, strict=True):
+        time = f" of {each:.3g} s: {count * each / total:.0%} of the time" if total else ""
+        parts.append(f"{stage.describe()} pixels for {count:,} steps of {stage.batch}{time}")
+    return "sizes: " + "; ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leg:
+    """Steps `first` … `last` − 1, all at one size. Epochs are counted from `origin`, the step at which the first leg
+    of this batch began, in epoch `epoch`."""
+
+    first: int
+    last: int
+    height: int
+    width: int
+    batch: int
+    per_epoch: int
+    origin: int
+    epoch: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+
+class Course:
+    """Which step is at which size, in which epoch.
+
+    Where the batch changes, a new epoch begins: the one before stays incomplete.
+    """
+
+    def __init__(self, stages: Sequence[Sized], steps: Sequence[int], *, pictures: int) -> None:
+        legs: list[Leg] = []
+        first = 0
+        for stage, count in zip(stages, steps, strict=True):
+            per_epoch = steps_per_epoch(pictures, stage.batch)
+            origin, epoch = first, 0
+            if legs:
+                before = legs[-1]
+                if before.batch == stage.batch:
+                    origin, epoch = before.origin, before.epoch
+                else:
+                    epoch = before.epoch - (before.origin - first) // before.per_epoch
+            legs.append(
+                Leg(
+                    first=first,
+                    last=first + count,
+                    height=stage.height,
+                    width=stage.width,
+                    batch=stage.batch,
+                    per_epoch=per_epoch,
+                    origin=origin,
+                    epoch=epoch,
+                )
+            )
+            first += count
+        self.legs = tuple(legs)
+        self.steps = first
+
+    def leg(self, step: int) -> Leg:
+        """The leg of step `step`, counted from 0; the last one from its beginning on, however far."""
+        for leg in self.legs[:-1]:
+            if step < leg.last:
+                return leg
+        return self.legs[-1]
+
+    def epoch(self, step: int) -> int:
+        """The epoch of step `step`, counted from 0."""
+        leg = self.leg(step)
+        return leg.epoch + (step - leg.origin) // leg.per_epoch
+
+    def due(self, done: int, epochs: float) -> bool:
+        """Whether, after `done` steps, what happens every so many epochs happens."""
+        leg = self.leg(done - 1)
+        return (done - leg.origin) % max(1, round(epochs * leg.per_epoch)) == 0
+
+    @property
+    def staged(self) -> bool:
+        """Whether pictures change their size on the way."""
+        return len({leg.size for leg in self.legs}) > 1
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch; where batches differ, on average."""
+        epochs = sum((leg.last - leg.first) / leg.per_epoch for leg in self.legs)
+        return max(1, round(self.steps / epochs)) if len(self.legs) > 1 else self.legs[0].per_epoch
+
+    def pixels(self, step: int) -> int:
+        """Pixels of all pictures shown before step `step`: what time goes with."""
+        return sum(
+            (min(step, leg.last) - leg.first) * leg.batch * leg.height * leg.width
+            for leg in self.legs
+            if leg.first < step
+        )
