@@ -1,0 +1,160 @@
+"""The audit: judge, sample, transform, read, decide."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from deeper.audit.judge import Judge, judge_for
+from deeper.audit.options import JudgeOptions
+from deeper.audit.result import Audit, Example, Finding, JudgeFacts
+from deeper.audit.traffic import Readings, read_transformed, sample, sureness, transformed
+from deeper.audit.treatments import Treatment, grid
+from deeper.audit.verdicts import Groups, drains, findings_of, group, undecided_drain, worst_first
+from deeper.batches import Pictures, open_pictures
+from deeper.distortions import AnyDistortion
+from deeper.distortions.sampling import Fill
+from deeper.errors import UsageError, printable
+from deeper.records import Dataset
+
+# Training pictures of each class that are transformed, at most: turned ones, where the verdict matters most, and all
+# others; and of all classes together.
+PER_CLASS_TURNED, PER_CLASS, ALTOGETHER = 4000, 1500, 40_000
+# Findings that are shown with pictures, and pictures of each.
+SHOWN, EXAMPLES = 24, 5
+
+
+def audit_dataset(
+    dataset: Dataset,
+    distortions: Sequence[AnyDistortion] = (),
+    *,
+    margin: float | None = None,
+    per_class: int | None = None,
+    fill: Fill = "border",
+    seed: int = 0,
+    judge_options: JudgeOptions | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Audit:
+    """Which distortions which classes of the training split can bear, by a judge that never saw a distortion.
+
+    `distortions`: judged as training draws them; without any, all there are at several strengths. `margin`: excess
+    traffic (0..1) that matters; None: 0.02 for classes of 1,000 pictures or more, 0.10 for smaller ones. `per_class`:
+    at most so many pictures of each class. `progress(what, done, total)`.
+
+    Raises: UsageError, for a margin outside (0, 1); DatasetError.
+    """
+    if margin is not None and not 0 < margin < 1:
+        raise UsageError(f"margin {margin}; wanted a share between 0 and 1, such as 0.02 for 2 points")
+    if per_class is not None and per_class < 1:
+        raise UsageError(f"{per_class} pictures of each class; wanted at least 1")
+
+    def shown(what: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(what, done, total)
+
+    began = time.perf_counter()
+    judge = judge_for(dataset, options=judge_options, progress=shown("training the judge"), notice=notice)
+    judged = time.perf_counter()
+    treatments = tuple(Treatment(distortion=one, mode="drawn") for one in distortions) or grid(dataset.info.channels)
+    split = dataset.split("train")
+    # Of a large split only what is read is decoded.
+    limit = 0 if len(split) > 2 * ALTOGETHER else None
+    pictures = open_pictures(split, judge.preprocess, memory_limit=limit)
+    sure = sureness(judge)
+    drained: list[str] = []
+    found: dict[int, tuple[Groups, Readings, list[Finding]]] = {}
+    for turning, most in ((True, PER_CLASS_TURNED), (False, PER_CLASS)):
+        numbers = [number for number, one in enumerate(treatments) if one.turning == turning]
+        if not numbers:
+            continue
+        count = per_class or min(most, max(50, ALTOGETHER // len(dataset.classes)))
+        positions = sample(judge, pictures.keys, count, seed)
+        groups = group(judge, positions, len(treatments), margin)
+        chosen = [treatments[number] for number in numbers]
+        what = "reading turned pictures" if turning else "reading distorted pictures"
+        readings = read_transformed(
+            judge, pictures, positions, chosen, sure, seed=seed, fill=fill, progress=shown(what)
+        )
+        for number, treatment, after in zip(numbers, chosen, readings):
+            each = findings_of(judge, groups, treatment, after, sure)
+            drain = drains(each)
+            if drain is not None:
+                each = undecided_drain(each, drain)
+                drained.append(
+                    f"{treatment.describe()}: most classes are read as {printable(drain, 40)} then; either that is what is "
+                    "left of any picture, or the judge's whim: undecided, look at some (deeper show-distortions)"
+                )
+            found[number] = groups, after, each
+    ordered = [found[number] for number in range(len(treatments))]
+    findings = tuple(one for _, _, each in ordered for one in each)
+    evidence = _evidence(judge, pictures, treatments, ordered, findings, seed, fill)
+    groups = ordered[0][0]
+    return Audit(
+        dataset=dataset.info.name,
+        dataset_hash=dataset.info.hash,
+        judge=JudgeFacts(
+            description=judge.describe(), accuracy=judge.accuracy, interval=judge.interval, weak=judge.weak
+        ),
+        classes=dataset.classes,
+        findings=findings,
+        intervals=groups.intervals,
+        evidence=evidence,
+        notes=(*_notes(judge, dataset, groups), *drained),
+        seconds={"judge": judged - began, "audit": time.perf_counter() - judged},
+    )
+
+
+def _notes(judge: Judge, dataset: Dataset, groups: Groups) -> tuple[str, ...]:
+    notes = []
+    if judge.weak:
+        notes.append(
+            f"the judge is weak ({judge.accuracy:.0%} right out-of-fold): it calls nothing safe, and may miss what is not"
+        )
+    small = [dataset.classes[label] for label in groups.present if groups.small[label]]
+    if small:
+        notes.append(f"{len(small)} classes are too small for verdicts of their own and are judged together")
+    missing = len(dataset.classes) - len(groups.present)
+    if missing:
+        notes.append(f"{missing} classes have no training picture and are not judged")
+    return tuple(notes)
+
+
+def _evidence(
+    judge: Judge,
+    pictures: Pictures,
+    treatments: Sequence[Treatment],
+    ordered: Sequence[tuple[Groups, Readings, list[Finding]]],
+    findings: Sequence[Finding],
+    seed: int,
+    fill: Fill,
+) -> tuple[tuple[Finding, tuple[Example, ...]], ...]:
+    """Pictures of the worst findings: those that enter the most entered class, the surest of them, read right before."""
+    place = {id(one): number for number, (_, _, each) in enumerate(ordered) for one in each}
+    shown = []
+    for one in worst_first(findings)[:SHOWN]:
+        number = place[id(one)]
+        groups, after, _ = ordered[number]
+        assert one.class_name is not None and one.target is not None
+        own, other = judge.classes.index(one.class_name), judge.classes.index(one.target)
+        rows = np.flatnonzero((groups.labels == own) & (after.given == other))
+        right = judge.correct[groups.positions[rows]]
+        best = rows[np.lexsort((-after.probability[rows], ~right))][:EXAMPLES]
+        where = groups.positions[best]
+        images = pictures.take(where)
+        treated = transformed(images, pictures.keys[where], treatments[number], seed, fill)
+        read = judge.out_of_fold[where].argmax(1)
+        examples = tuple(
+            Example(
+                id=pictures.ids[int(position)],
+                picture=images[row],
+                transformed=treated[row],
+                read_before=judge.classes[int(read[row])],
+                read_after=one.target,
+                probability=float(after.probability[best[row]]),
+            )
+            for row, position in enumerate(where)
+        )
+        shown.append((one, examples))
+    return tuple(shown)
