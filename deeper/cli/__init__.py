@@ -7,10 +7,11 @@ A verb's module has `Arguments`, a dataclass that tyro turns into flags (its doc
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 
-from deeper.errors import DeeperError, StorageError, UsageError, nearest, printable
+from deeper.errors import DeeperError, MemoryShortageError, StorageError, UsageError, nearest, printable
 
 # In the order in which people use them.
 VERBS = {
@@ -18,20 +19,30 @@ VERBS = {
     "build": "pictures, a table, arrays or a named set → a checked dataset of TFRecords",
     "verify": "check every byte of a dataset, and repair it",
     "show-distortions": "draw what the training distortions do to your pictures",
+    "audit": "tell before training which distortions which classes can bear; writes a policy",
     "train": "train a network on a source or dataset, or resume a run",
+    "find-rate": "search the learning rate by a short training, with its plot",
+    "learn-curve": "would more photographs help? accuracy at 25, 50 and 100 % of them",
     "board": "watch runs in TensorBoard",
     "evaluate": "judge a run on a split: accuracy with interval, per class, errors",
+    "inspect": "find out why a run errs: which training distortion, with controls",
     "compare": "compare runs on the same pictures: paired tests, figure, table",
+    "labels": "find doubtful labels, doubled pictures, leaks between splits, outliers",
+    "review": "look at doubtful pictures in the browser: keep, relabel, exclude, unsure",
     "predict": "classify files with a trained run",
-    "models": "list the networks, or print one layer by layer",
+    "export": "write a run for other programs: ONNX, OpenVINO, int8, SavedModel; compared at once",
+    "serve": "a prediction server with a page: HTTP, Open Inference Protocol, TensorFlow Serving's REST",
+    "doctor": "what is installed, what this machine offers, and a self-test",
+    "models": "list the networks, print one layer by layer, or draw it on one page",
+    "completion": "teach bash, zsh or fish to complete verbs, flags, names and paths",
 }
 
 EXIT_CODES = """exit codes:
   0 done                          5 run or checkpoint unusable     10 an optional package is missing
-  1 unexpected error              6 bundle damaged or refused      130 interrupted (SIGINT), work saved
-  2 an option cannot be meant     7 training diverged              143 interrupted (SIGTERM), work saved
-  3 pictures or labels unusable   8 download failed
-  4 dataset missing or damaged    9 disk full or not writable"""
+  1 unexpected error              6 bundle damaged or refused      11 weights unusable or another network's
+  2 an option cannot be meant     7 training diverged              12 out of memory
+  3 pictures or labels unusable   8 download failed                130 interrupted (SIGINT), work saved
+  4 dataset missing or damaged    9 disk full or not writable      143 interrupted (SIGTERM), work saved"""
 
 
 def help_text() -> str:
@@ -54,6 +65,28 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
+def greeting() -> str:
+    """What `deeper` alone prints: the way through, in the order in which it is gone."""
+    way = {
+        "deeper demo": "see it work: handwritten digits, about a minute",
+        "deeper build my_photos --out datasets/mine": "your pictures, one sub-folder per class",
+        "deeper train datasets/mine --out runs/first": "chooses network and recipe, says why; Ctrl-C saves",
+        "deeper evaluate runs/first": "how good it is, and which pictures it gets wrong",
+        "deeper inspect runs/first": "why: which training distortion, which labels",
+        "deeper predict runs/first photo.jpg": "use it; `deeper export` and `deeper serve` ship it",
+    }
+    width = max(map(len, way))
+    return "\n".join(
+        [
+            "deeper: train an Inception on your own pictures, find out why it errs, and ship it",
+            "",
+            *(f"  {command:<{width}}  {what}" for command, what in way.items()),
+            "",
+            "deeper --help lists every verb, deeper VERB --help explains one, deeper doctor looks at this machine",
+        ]
+    )
+
+
 def _run(verb: str, rest: list[str]) -> None:
     from deeper.cli.parsing import parse
 
@@ -64,16 +97,18 @@ def _run(verb: str, rest: list[str]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Exits with the codes of `EXIT_CODES`; a deliberate error is one line on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
-    verb, rest = (words[0], words[1:]) if words else ("--help", [])
+    verb, rest = (words[0], words[1:]) if words else ("", [])
     try:
-        if verb in ("-h", "--help", "help"):
+        if not verb:
+            print(greeting(), flush=True)
+        elif verb in ("-h", "--help", "help"):
             print(help_text(), flush=True)
         elif verb in ("-V", "--version", "version"):
             from deeper import __version__
 
             print(f"deeper {__version__}")
         elif verb not in VERBS:
-            raise UsageError(f"no such verb{nearest(verb, VERBS)}")
+            raise UsageError(f"no such verb{nearest(verb, VERBS)} (deeper --help explains them)")
         else:
             _run(verb, rest)
     except DeeperError as error:
@@ -83,6 +118,8 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         _fail(verb, "interrupted", 130)
+    except MemoryError:
+        _fail(verb, "out of memory; free some, or give it less at once", MemoryShortageError.exit_code)
     except OSError as error:
         place = f" ({printable(error.filename)})" if error.filename else ""
         _fail(
@@ -90,6 +127,10 @@ def main(arguments: list[str] | None = None) -> None:
             f"{error.strerror or error}{place}; check the path, its permissions and the free space",
             StorageError.exit_code,
         )
+    finally:
+        if arguments is None:
+            # The process ends: a second Ctrl-C would now only print a traceback of the interpreter's own clearing up.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _fail(verb: str, message: str, code: int) -> None:

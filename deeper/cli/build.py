@@ -11,6 +11,7 @@ import tyro
 
 if TYPE_CHECKING:
     from deeper.records import BuildReport
+    from deeper.records.sources import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Arguments:
     """The same for the test split; 0.1 when not given."""
     group_by: str | None = None
     """What keeps pictures together in one split: a column of the table, `folder`, or a regular expression with one
-    group, searched in the id."""
+    group, searched in the id. With --add: what the dataset was built with, which need not be said again."""
     add: bool = False
     """Append to the dataset; old shards are not touched and no old picture changes its split."""
     new_classes: bool = False
@@ -49,38 +50,54 @@ class Arguments:
     """Size of one TFRecord file."""
     workers: int | None = None
     """Processes that decode; all processors when not given. The result does not depend on it."""
+    corrections: tuple[Path, ...] = ()
+    """A corrections.csv that `deeper review` wrote: pictures get their new class or are left out. The dataset keeps a
+    record of who became what, and no picture changes its split."""
     json: bool = False
-    """Print one JSON object: out, found, kept, rejected, skipped, splits, classes, seconds, notices."""
+    """Print one JSON object: out, found, kept, rejected, skipped, excluded, relabelled, splits, classes, seconds, notices."""
 
 
 def main(arguments: Arguments) -> None:
     """List the source, build with a progress bar on standard error, and report."""
     from deeper.cli.bar import bar
-    from deeper.records import BuildOptions, SourceOptions, build, open_source
+    from deeper.records import BuildOptions, build
 
-    source = open_source(
-        arguments.source,
-        options=SourceOptions(shape=arguments.shape, channels=arguments.channels, group_by=arguments.group_by),
-    )
+    group_by = arguments.group_by
+    source = _opened(arguments, group_by)
+    out = arguments.out or Path("datasets") / source.name
+    if arguments.add:
+        from deeper.records.grow import kept_group_by
+
+        if (group_by := kept_group_by(out, group_by)) != arguments.group_by:
+            source = _opened(arguments, group_by)
     options = BuildOptions(
         validation=arguments.validation,
         test=arguments.test,
         seed=arguments.seed,
-        group_by=arguments.group_by,
+        group_by=group_by,
         shard_megabytes=arguments.shard_megabytes,
         workers=arguments.workers,
         channels=arguments.channels,
         add=arguments.add,
         new_classes=arguments.new_classes,
         missing_class=arguments.missing_class,
+        corrections=arguments.corrections,
     )
-    out = arguments.out or Path("datasets") / source.name
     with bar("reading pictures") as progress:
         report = build(source, out, options=options, progress=progress)
     if arguments.json:
         _print_json(report)
     else:
         _print_text(report)
+
+
+def _opened(arguments: Arguments, group_by: str | None) -> Source:
+    from deeper.records import SourceOptions, open_source
+
+    return open_source(
+        arguments.source,
+        options=SourceOptions(shape=arguments.shape, channels=arguments.channels, group_by=group_by),
+    )
 
 
 def _print_json(report: BuildReport) -> None:
@@ -90,6 +107,8 @@ def _print_json(report: BuildReport) -> None:
         "kept": report.kept,
         "rejected": report.rejected,
         "skipped": report.skipped,
+        "excluded": report.excluded,
+        "relabelled": report.relabelled,
         "splits": dict(report.splits),
         "classes": list(report.classes),
         "seconds": round(report.seconds, 3),
@@ -99,7 +118,7 @@ def _print_json(report: BuildReport) -> None:
 
 
 def _print_text(report: BuildReport) -> None:
-    from deeper.errors import printable
+    from deeper.errors import printable, typed
 
     out = printable(report.path)
     for line in report.notices:
@@ -107,8 +126,14 @@ def _print_text(report: BuildReport) -> None:
     pieces = [f"{report.kept:,} of {report.found:,} pictures kept"]
     if report.skipped:
         pieces.append(f"{report.skipped:,} there already")
+    if report.relabelled or report.excluded:
+        pieces.append(f"{report.relabelled:,} relabelled and {report.excluded:,} excluded (see {out}/dataset.json)")
     if report.rejected:
         pieces.append(f"{report.rejected:,} rejected (see {out}/rejected.csv)")
+    classes = "1 class" if len(report.classes) == 1 else f"{len(report.classes):,} classes"
     splits = ", ".join(f"{name} {count:,}" for name, count in report.splits.items())
-    print(f"{out}: {'; '.join(pieces)}; {len(report.classes)} classes; {splits}; {report.seconds:.1f} s")
-    print(f"next: deeper train {out}")
+    print(f"{out}: {'; '.join(pieces)}; {classes}; {splits}; {report.seconds:.1f} s")
+    if len(report.classes) < 2:
+        print("next: give each kind of picture a folder of its own, at least two, and build again")
+    else:
+        print(f"next: deeper train {typed(report.path)}")

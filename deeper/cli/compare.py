@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,7 @@ from deeper.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from deeper.evaluation import Comparison, Pair
+    from deeper.records import Dataset
 
 FIGURES = (".svg", ".pdf", ".png")
 
@@ -28,14 +30,16 @@ class Arguments:
     """Two or more run folders or bundles."""
     source: str | None = None
     """A dataset or source to compare on; each run's own when not given."""
-    split: str = "test"
-    """train, validation or test."""
+    split: str | None = None
+    """train, validation, test, or all; when not given test, or all pictures of a source without splits of its own."""
     figure: Path | None = None
     """Write a figure: .svg, .pdf or .png."""
     latex: Path | None = None
     """Write LaTeX tables (they need the package booktabs)."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """fp32 is exact; bf16 is quicker where the processor has it, and may change a doubtful answer."""
     device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
     model: str | None = None
     """The import path of a network of your own, where a bundle needs it."""
     json: bool = False
@@ -47,12 +51,18 @@ def main(arguments: Arguments) -> None:
     # Before the runs are judged: that may take minutes.
     if arguments.figure and arguments.figure.suffix.lower() not in FIGURES:
         raise UsageError(f"--figure {printable(arguments.figure)}: wanted a name that ends in {', '.join(FIGURES)}")
-    from deeper.runs import compare_runs
+    from deeper.runs import compare_runs, judged_on
 
+    split = arguments.split or "test"
+    source: Dataset | str | None = arguments.source
+    if arguments.source is not None and all(run.is_dir() for run in arguments.runs):
+        source, split = judged_on(
+            arguments.source, arguments.split, lambda text: print(f"note: {text}", file=sys.stderr)
+        )
     comparison = compare_runs(
         arguments.runs,
-        split=arguments.split,
-        source=arguments.source,
+        split=split,
+        source=source,
         device=arguments.device,
         precision=arguments.precision,
         model=arguments.model,
@@ -67,12 +77,12 @@ def main(arguments: Arguments) -> None:
 
         files.write_text(arguments.latex, latex(comparison))
     if arguments.json:
-        print(json.dumps({"split": arguments.split, **comparison.to_plain()}, allow_nan=False))
+        print(json.dumps({"split": split, **comparison.to_plain()}, allow_nan=False))
     else:
-        _print(comparison, arguments)
+        _print(comparison, arguments, split)
 
 
-def _print(comparison: Comparison, arguments: Arguments) -> None:
+def _print(comparison: Comparison, arguments: Arguments, split: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -80,7 +90,8 @@ def _print(comparison: Comparison, arguments: Arguments) -> None:
     # Run names are free text: no markup, no emoji codes.
     console = Console(highlight=False, markup=False, emoji=False)
     total = next(iter(comparison.evaluations.values())).total
-    console.print(f"{len(comparison.evaluations)} runs on the same {total:,} {printable(arguments.split)} pictures\n")
+    name = "" if split == "all" else f"{printable(split)} "
+    console.print(f"{len(comparison.evaluations)} runs on the same {total:,} {name}pictures\n")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("run", "accuracy, %", "95 % interval", "errors", "balanced, %", "macro-F1"):
         table.add_column(name, justify="left" if name == "run" else "right")

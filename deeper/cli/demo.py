@@ -22,7 +22,10 @@ class Arguments:
     """The run folder; runs/demo when not given (runs/demo-2, … when that is taken)."""
     source: str | None = None
     """Another source than mnist, for example digits."""
+    epochs: float | None = None
+    """Passes over the training digits; as many as the recipe says when not given. One takes some seconds."""
     seed: int = 0
+    """Decides initial weights, order and distortions."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -36,7 +39,7 @@ def _free(stem: str) -> Path:
 
 def main(arguments: Arguments) -> None:
     """Build, train, evaluate, and say what to try next."""
-    from deeper.errors import DownloadError
+    from deeper.errors import DownloadError, typed
     from deeper.runs import Interrupts, dataset_for, evaluate_run, train
     from deeper.training.precision import choose_device, has_bf16
 
@@ -58,6 +61,7 @@ def main(arguments: Arguments) -> None:
         dataset,
         model="nielsen",
         recipe="fast",
+        epochs=arguments.epochs,
         out=arguments.out or _free("demo"),
         seed=arguments.seed,
         quiet=arguments.json,
@@ -85,7 +89,7 @@ def main(arguments: Arguments) -> None:
         f"({evaluation.correct:,} correct; 95 % interval {low:.2%} to {high:.2%}) "
         f"after {result.seconds:.0f} s of training\n"
         f"the run is in {run}; try next:\n"
-        f"  deeper evaluate {run}             which digits it gets wrong\n"
-        f"  deeper board {run}                watch its training in TensorBoard\n"
-        f"  deeper predict {run} FILE.png     classify a picture of your own"
+        f"  deeper evaluate {typed(run)}             which digits it gets wrong\n"
+        f"  deeper board {typed(run)}                watch its training in TensorBoard\n"
+        f"  deeper predict {typed(run)} FILE.png     classify a picture of your own"
     )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from deeper.errors import UsageError, printable
+from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from deeper.evaluation import Evaluation
+    from deeper.records import Dataset
 
 # Classes and confusions that are printed; --json has all of them.
 CLASSES, CONFUSIONS = 30, 5
@@ -32,14 +33,16 @@ class Arguments:
     """A run folder (an interrupted one too) or a bundle."""
     source: tyro.conf.Positional[str | None] = None
     """Another dataset or source than the run's own."""
-    split: str = "test"
-    """train, validation or test."""
+    split: str | None = None
+    """train, validation, test, or all; when not given test, or all pictures of a source without splits of its own."""
     checkpoint: str | None = None
     """best, last or a step; the finished bundle when not given."""
     errors: int = 10
     """How many errors to print."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """fp32 is exact; bf16 is quicker where the processor has it, and may change a doubtful answer."""
     device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
     model: str | None = None
     """The import path of a network of your own, where a bundle needs it."""
     json: bool = False
@@ -50,39 +53,60 @@ def main(arguments: Arguments) -> None:
     """Evaluate and print."""
     if arguments.errors < 0:
         raise UsageError(f"--errors: wanted 0 or more, got {arguments.errors}")
-    from deeper.runs import evaluate_run
+    from deeper.runs import evaluate_run, judged_on
 
+    split = arguments.split or "test"
+    source: Dataset | str | None = arguments.source
+    if arguments.source is not None and arguments.run.is_dir():  # else nothing is built only to be refused
+        source, split = judged_on(arguments.source, arguments.split, _notice)
     evaluation = evaluate_run(
         arguments.run,
-        arguments.source,
-        split=arguments.split,
+        source,
+        split=split,
         checkpoint=arguments.checkpoint,
         device=arguments.device,
         precision=arguments.precision,
         model=arguments.model,
     )
     if arguments.json:
-        plain = {"run": str(arguments.run), "split": arguments.split, "checkpoint": arguments.checkpoint}
+        plain = {"run": str(arguments.run), "split": split, "checkpoint": arguments.checkpoint}
         print(json.dumps({**plain, **evaluation.to_plain()}, allow_nan=False))
         return
     from rich.console import Console
 
     # Class names and ids are other people's text: no markup, no emoji codes, no guessing of colours.
     console = Console(highlight=False, markup=False, emoji=False)
-    _headline(console, evaluation, arguments)
+    _headline(console, evaluation, arguments, split)
     _classes(console, evaluation)
     _confusions(console, evaluation)
     _calibration(console, evaluation)
     _errors(console, evaluation, arguments)
 
 
-def _headline(console: Console, evaluation: Evaluation, arguments: Arguments) -> None:
+def _notice(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
+def _headline(console: Console, evaluation: Evaluation, arguments: Arguments, split: str) -> None:
     low, high = evaluation.interval
+    judged = f"all pictures of {printable(arguments.source or 'its dataset')}" if split == "all" else printable(split)
     line = (
         f"{evaluation.accuracy * 100:.2f} % ({evaluation.correct:,} of {evaluation.total:,}; "
         f"95 % interval {low * 100:.2f}–{high * 100:.2f})"
     )
-    console.print(f"{line} on {printable(arguments.split)} of {printable(arguments.run)}", style="bold", soft_wrap=True)
+    where = (
+        f"on {judged} by {printable(arguments.run)}" if split == "all" else f"on {judged} of {printable(arguments.run)}"
+    )
+    console.print(f"{line} {where}", style="bold", soft_wrap=True)
+    before = evaluation.before_correction
+    if before:
+        low, high = before["interval"]
+        left_out = f"; {before['excluded']:,} excluded pictures are in neither" if before["excluded"] else ""
+        console.print(
+            f"with the labels before correction: {before['accuracy'] * 100:.2f} % ({before['correct']:,} of "
+            f"{evaluation.total:,}; {low * 100:.2f}–{high * 100:.2f}); {before['relabelled']:,} relabelled{left_out}",
+            soft_wrap=True,
+        )
     tops = ", ".join(f"top-{k} {share * 100:.2f} %" for k, share in evaluation.top_accuracies.items() if k > 1)
     balanced = f"balanced accuracy {evaluation.balanced_accuracy * 100:.2f} %, macro-F1 {evaluation.macro_f1:.4f}"
     console.print(f"{balanced}{', ' if tops else ''}{tops}\n", soft_wrap=True)
@@ -144,7 +168,10 @@ def _errors(console: Console, evaluation: Evaluation, arguments: Arguments) -> N
         console.print("\nno errors")
     elif arguments.errors:
         shown = min(arguments.errors, len(mistakes))
-        console.print(f"\nthe {shown} surest of {len(mistakes):,} errors:")
+        if shown < len(mistakes):
+            console.print(f"\nthe {shown} surest of {len(mistakes):,} errors:")
+        else:
+            console.print("\nthe one error:" if shown == 1 else f"\nall {shown} errors, the surest first:")
     for one in mistakes[: arguments.errors]:
         console.print(
             f"  {printable(one.id, 60)}  is {printable(one.label, 30)}, taken for {printable(one.predicted, 30)} "
@@ -152,7 +179,7 @@ def _errors(console: Console, evaluation: Evaluation, arguments: Arguments) -> N
             soft_wrap=True,
         )
     # What is typed again must be safe to type.
-    run = printable(shlex.quote(str(arguments.run)))
+    run = typed(arguments.run)
     steps = [(f"deeper compare {run} OTHER_RUN", "is it better than another, on the same pictures?")]
     if (arguments.run / "tensorboard").is_dir():  # a bundle alone has none
         steps.insert(0, (f"deeper board {run}", "misclassified pictures, statistics of every layer"))

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from deeper.errors import UsageError
+from deeper.errors import UsageError, printable
+from deeper.figures import kind_of
+
+# Columns of a table that is no terminal's.
+_WIDE = 250
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deeper.models import Architecture
     from deeper.models.describe import Description
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """List the networks, or print one layer by layer with its scopes.
+    """List the networks; print one layer by layer with its scopes, or draw its annotated architecture.
 
-    Example: deeper models nielsen --classes 12 --channels 3
+    Example: deeper models inception_v3 --out inception_v3.svg
     """
 
     name: tyro.conf.Positional[str | None] = None
@@ -29,36 +37,49 @@ class Arguments:
     """1 for grey, 3 for colour pictures."""
     size: int | None = None
     """Side of the input in pixels; the native one when not given."""
+    weights: str | None = None
+    """Tell what a weights file (or a published name, a run, a bundle) holds, and how a network would begin with it."""
+    out: Path | None = None
+    """Draw it on one page: .svg, .pdf or .png."""
     json: bool = False
     """Print one JSON object, and nothing else on standard output."""
 
 
 def main(arguments: Arguments) -> None:
     """Print the list or one network's table."""
+    if arguments.out is not None:
+        if arguments.name is None:
+            raise UsageError("--out: name the network to draw, e.g. deeper models inception_v3 --out inception_v3.svg")
+        kind_of(arguments.out)
+    if arguments.weights is not None:
+        _print_weights(arguments, arguments.weights)
+        return
     from deeper.models import MODELS, Architecture, native_size
     from deeper.models.describe import describe
 
-    def look(name: str) -> Description:
+    def architecture(name: str) -> Architecture:
         small = name == "nielsen"
         side = arguments.size or native_size(name)[0]
         if side is None and name not in MODELS and ":" in name:
             raise UsageError(f"{name} states no input size; give one with --size")
-        return describe(
-            Architecture(
-                model=name,
-                classes=arguments.classes or (10 if small else 1000),
-                channels=arguments.channels or (1 if small else 3),
-                height=side or 1,
-                width=side or 1,
-            )
+        return Architecture(
+            model=name,
+            classes=arguments.classes or (10 if small else 1000),
+            channels=arguments.channels or (1 if small else 3),
+            height=side or 1,
+            width=side or 1,
         )
 
     if arguments.name is not None:
-        _print_layers(look(arguments.name), arguments.json)
+        one = architecture(arguments.name)
+        if arguments.out is not None:
+            _draw(one, arguments.out, arguments.json)
+        else:
+            _print_layers(describe(one), arguments.json)
         return
     rows: list[dict[str, Any]] = []
     for name, entry in MODELS.items():
-        description = look(name)
+        description = describe(architecture(name))
         rows.append(
             {
                 "name": name,
@@ -74,15 +95,15 @@ def main(arguments: Arguments) -> None:
     if arguments.json:
         print(json.dumps({"models": rows}))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
-    for title in ("network", "input", "from", "parameters", "multiply-adds", "source"):
+    for title in ("network", "input", "from", "parameters", "multiply-adds", "presets", "source"):
         table.add_column(
             title,
-            justify="left" if title in ("network", "source") else "right",
+            justify="left" if title in ("network", "presets", "source") else "right",
             no_wrap=title == "network",
+            overflow="fold",
         )
     for row in rows:
         table.add_row(
@@ -91,9 +112,71 @@ def main(arguments: Arguments) -> None:
             str(row["smallest_size"]),
             f"{row['parameters'] / 1e6:.1f} M",
             f"{row['multiply_adds'] / 1e9:.3f} G",
+            ", ".join(row["presets"]),
             str(row["source"]),
         )
-    Console().print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """The terminal; a pipe or a file gets lines as long as they are."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDE, soft_wrap=False)
+
+
+def _print_weights(arguments: Arguments, name: str) -> None:
+    from deeper.models import MODELS, create
+    from deeper.models.weights.fitting import fit, names_of
+    from deeper.runs.initial import open_initial
+
+    initial = open_initial(name, model=arguments.name)
+    weights = initial.weights
+    classes = arguments.classes or weights.classes or 1000
+    channels = arguments.channels or weights.channels
+    height, width = initial.size or (MODELS[weights.model].native,) * 2
+    if arguments.size is not None:
+        height = width = arguments.size
+    architecture = weights.architecture(classes=classes, channels=channels, height=height, width=width)
+    fitted = fit(create(architecture), weights, classes=classes, channels=channels)
+    preprocess = weights.look.preprocess(height, width, channels)
+    if arguments.json:
+        account = names_of(fitted)
+        plain = {
+            "name": weights.name,
+            "sha256": weights.sha256,
+            "source": weights.source,
+            "form": weights.form,
+            "classes": weights.classes,
+            "channels": weights.channels,
+            "not_read": len(weights.left),
+            "architecture": architecture.to_plain(),
+            "preprocess": asdict(preprocess),
+            "loaded": len(account["loaded"]),
+            **{kind: list(names) for kind, names in account.items() if kind != "loaded"},
+        }
+        print(json.dumps(plain))
+        return
+    print(weights.describe())
+    print(f"pictures: {preprocess.describe()}; mean {preprocess.mean}, deviation {preprocess.deviation}")
+    print(f"for {classes} classes and {channels} channels: {fitted.describe(weights, classes, channels)}")
+
+
+def _draw(architecture: Architecture, out: Path, as_json: bool) -> None:
+    from deeper.models.drawing import draw
+    from deeper.models.structure import structure
+
+    found = structure(architecture)
+    draw(found, out)
+    if as_json:
+        print(json.dumps({"drawing": str(out), **found.to_plain()}))
+        return
+    heads = sum(block.role == "auxiliary" for block in found.blocks)
+    print(
+        f"{printable(out)}: {len(found.blocks) - heads} blocks, {heads} auxiliary heads, {found.parameters:,} parameters, "
+        f"{found.multiply_adds:,} multiply-adds a picture"
+    )
 
 
 def _print_layers(description: Description, as_json: bool) -> None:
@@ -106,12 +189,13 @@ def _print_layers(description: Description, as_json: bool) -> None:
         }
         print(json.dumps(plain))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
     for title in ("scope", "layer", "output", "parameters", "multiply-adds"):
-        table.add_column(title, justify="left" if title in ("scope", "layer") else "right")
+        left = title in ("scope", "layer")
+        # Scopes are names to copy: folded where the terminal is narrow, never cut.
+        table.add_column(title, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     for layer in description.layers:
         table.add_row(
             layer.scope,
@@ -120,6 +204,6 @@ def _print_layers(description: Description, as_json: bool) -> None:
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
         )
-    console = Console()
+    console = _console()
     console.print(table)
     console.print(f"{description.parameters:,} parameters, {description.multiply_adds:,} multiply-adds a picture")

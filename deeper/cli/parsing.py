@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import re
+from contextlib import redirect_stderr
 from typing import Annotated, TypeVar, get_type_hints
 
 import tyro
+
+from deeper.errors import UsageError
 
 Arguments = TypeVar("Arguments")
 
 
 def parse(arguments: type[Arguments], words: list[str], program: str) -> Arguments:
-    """Parse `words`; exits with 2 and the nearest flag for what cannot be parsed, with 0 after --help.
+    """Parse `words`; exits with 0 after --help.
 
     An option that is None until given shows no default in the help, and a repeatable one is repeated
     (`--distort a --distort b`), so that it never swallows the positional argument behind it.
+
+    Raises: UsageError, for words that cannot be parsed: one line with what is wrong, the nearest flag, where to look.
     """
     hints = get_type_hints(arguments, include_extras=True)
     for field in dataclasses.fields(arguments):  # type: ignore[arg-type]
@@ -22,9 +29,60 @@ def parse(arguments: type[Arguments], words: list[str], program: str) -> Argumen
             hint = "(repeatable)" if field.default == () else ""
             hints[field.name] = Annotated[hints[field.name], tyro.conf.arg(help_behavior_hint=hint)]
     arguments.__annotations__ = hints
-    return tyro.cli(
-        arguments,
-        args=words,
-        prog=program,
-        config=(tyro.conf.DisallowNone, tyro.conf.UseAppendAction, tyro.conf.FlagCreatePairsOff),
-    )
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            return tyro.cli(
+                arguments,
+                args=words,
+                prog=program,
+                config=(tyro.conf.DisallowNone, tyro.conf.UseAppendAction, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as end:
+        if end.code != 2:
+            raise
+    raise UsageError(f"{_one_line(complaint.getvalue())} (see {program} --help)")
+
+
+# What tyro says → what a person understands. The first that fits is taken.
+_PLAINER = (
+    (r"Missing from \S+ [\w-]+: (\S+(?: \[\S+ \.\.\.\]\])?)(.*?)(?: \(required\))?$", r"missing \1:\2"),
+    (r"Missing value for argument '(\S+)'\..*", r"\1 needs a value"),
+    (r"Error parsing (\S+): no type matching (.+?) could be instantiated from \[(.*?)\].*", r"\1: wanted \2, got \3"),
+    (r"Error parsing (.+?): invalid literal for int\(\) with base 10: (.*)", r"\1: wanted a whole number, got \2"),
+    (r"Error parsing (.+?): could not convert string to float: (.*)", r"\1: wanted a number, got \2"),
+    (r"invalid choice (.+) for argument '(.+)'\. Expected one of \((.*?),?\)", r"\2: wanted one of \3, got \1"),
+    (r"Unrecognized options: (?:.*?, )?(--?[a-zA-Z][^,]*).*", r"there is no option \1"),
+    (r"Unrecognized options: (.*)", r"nothing more was wanted, got \1"),
+)
+
+
+def _one_line(box: str) -> str:
+    """What tyro says in a framed box, as one line: the complaint, and the first flag that may have been meant."""
+    rows = [line.strip("│ ") for line in box.splitlines() if line.strip() and line[0] not in "╭╰"]
+    parts: list[list[str]] = [[]]
+    for row in rows:
+        if row and not row.strip("─-"):
+            parts.append([])
+        elif row:
+            parts[-1].append(row)
+    said = [" ".join(part) for part in parts if part]
+    if not box.startswith("╭"):
+        said = said[
+            1:
+        ]  # where standard output is no UTF-8 there is no frame, and the title stands in a part of its own
+    complaint = said[0] if said else "the words cannot be parsed"
+    for pattern, plainer in _PLAINER:
+        complaint, fitted = re.subn(pattern, plainer, complaint, count=1, flags=re.IGNORECASE)
+        if fitted:
+            break
+    complaint = re.sub("(?<=wanted one of ).*(?=, got)", _in_order, complaint)
+    complaint = complaint.replace("wanted FLOAT", "wanted a number").replace("wanted INT,", "wanted a whole number,")
+    complaint = re.sub("got $", "got nothing", complaint.rstrip("."))
+    meant = next((re.search(r"--[\w-]+", part) for part in said[1:] if part.startswith("Perhaps you meant")), None)
+    return f"{complaint}; did you mean {meant[0]}?" if meant else complaint
+
+
+def _in_order(found: re.Match[str]) -> str:
+    """Choices come in the order of a set. None is how an option is left out, which nobody types."""
+    return ", ".join(sorted(set(found[0].split(", ")) - {"'None'"}))

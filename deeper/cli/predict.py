@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import json
 import os
@@ -11,33 +10,40 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from deeper.errors import SourceError, UsageError, printable
+from deeper.errors import DeeperError, SourceError, UsageError, printable
 
 if TYPE_CHECKING:
     from deeper.prediction import Failed, Prediction
+    from deeper.prediction.sorting import Sorter
 
-# What is taken from a folder. A file that is named itself is tried whatever it is called.
-PICTURES = {
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".avif",
-    ".heic",
-    ".heif",
-    ".ppm",
-    ".pgm",
-}
 # Pictures at once: large enough for speed, small enough that the first answers come soon.
 BATCH = 64
+
+
+ALL = 0
+
+
+def _how_many(words: list[str]) -> int:
+    if not words:
+        return ALL
+    if len(words) == 1 and words[0].isdecimal() and int(words[0]) > 0:
+        return int(words[0])
+    wrong = repr(" ".join(words))
+    raise ValueError(f"invalid literal for int() with base 10: {wrong}; it stands behind the paths, alone or with one")
+
+
+# A flag that may stand alone.
+_HowMany = tyro.constructors.PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="[INT]",
+    instance_from_str=_how_many,
+    is_instance=lambda value: isinstance(value, int),
+    str_from_instance=lambda value: [str(value)],
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,33 +58,31 @@ class Arguments:
     run: tyro.conf.Positional[Path]
     """A run folder or a bundle."""
     paths: tyro.conf.Positional[tuple[str, ...]]
-    """Files, folders (searched through), patterns, or - for a list of files on standard input."""
+    """Files, folders (searched through), patterns, or - for a list of files on standard input. Of a video, a picture every
+    --every seconds."""
     top: int = 1
     """How many classes to print for each picture."""
     json: bool = False
     """Print one JSON object: {"predictions": […], "failed": […]} (docs/json.md describes its keys)."""
     csv: bool = False
-    """Print CSV: path, class, probability, and so on for --top."""
+    """Print CSV: path, class, probability, and so on for --top, and why an answer is unsure."""
+    engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
+    """What runs the network: torch, or an export made by `deeper export`; auto takes a current OpenVINO export."""
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    """auto is fp32."""
+    tta: bool = False
+    """Average over views of each picture, as training distortions that the policy calls safe show it: eight passes."""
+    sort_into: Path | None = None
+    """Copy each picture into a folder per class under this one; unsure ones under _unsure."""
+    rank_uncertain: Annotated[int | None, _HowMany] = None
+    """Print the pictures that the network is least decided about first, those worth labelling next; with a number only so
+    many. Behind the paths."""
+    every: float = 1.0
+    """Seconds of video between two pictures; 0 takes all."""
     device: str = "auto"
+    """cpu or cuda, for torch; auto takes a GPU where there is one."""
     model: str | None = None
     """The import path of a network of your own, where a bundle needs it."""
-
-
-def find(paths: tuple[str, ...]) -> Iterator[str]:
-    """The files that `paths` name, in order; what does not exist is yielded as it is, to be reported."""
-    for path in paths:
-        if path == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        elif os.path.isdir(path):
-            for folder, folders, names in os.walk(path):
-                folders.sort()
-                yield from (
-                    os.path.join(folder, name) for name in sorted(names) if Path(name).suffix.lower() in PICTURES
-                )
-        elif not os.path.lexists(path) and glob.has_magic(path):
-            yield from sorted(glob.glob(path, recursive=True))
-        else:
-            yield path
 
 
 def main(arguments: Arguments) -> None:
@@ -93,20 +97,64 @@ def main(arguments: Arguments) -> None:
         # File names are bytes; those that are no UTF-8 pass through as they are.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
+    from deeper.cli.bar import bar
     from deeper.prediction import Classifier, Failed
+    from deeper.prediction.inputs import pictures_of
+    from deeper.prediction.ranking import rank_uncertain
+    from deeper.prediction.sorting import Sorter
+    from deeper.prediction.views import VIEWS
 
-    classifier = Classifier(arguments.run, device=arguments.device, model=arguments.model, batch=BATCH)
+    classifier = Classifier(
+        arguments.run,
+        engine=arguments.engine,
+        precision=arguments.precision,
+        device=arguments.device,
+        model=arguments.model,
+        batch=BATCH,
+        views=VIEWS if arguments.tta else 1,
+    )
     printer = _Json(arguments.top) if arguments.json else _Csv(arguments.top) if arguments.csv else _Text(arguments.top)
+    sorter = Sorter(arguments.sort_into, classifier.classes) if arguments.sort_into else None
     failed: list[Failed] = []
     done = 0
-    for result in classifier.predict_many(find(arguments.paths), on_error="skip"):
-        if isinstance(result, Failed):
-            failed.append(result)
-        else:
+
+    def classified() -> Iterator[Prediction]:
+        nonlocal done
+        # On a terminal the answers themselves show how far it is.
+        with bar("classifying", show=not sys.stdout.isatty()) as moved:
+            pictures = pictures_of(arguments.paths, arguments.every)
+            for result in classifier.predict_many(pictures, on_error="skip"):
+                moved(done + len(failed) + 1, None)
+                found = result if sorter is None or isinstance(result, Failed) else _placed(sorter, result)
+                if isinstance(found, Failed):
+                    failed.append(found)
+                    continue
+                done += 1
+                yield found
+
+    if arguments.rank_uncertain is None:
+        for result in classified():
             printer.print(result)
-            done += 1
+    else:
+        # Logits of a picture are small; the pictures themselves are not kept.
+        kept = list(classified())
+        by_source = {one.source: one for one in kept}
+        for ranked in rank_uncertain(kept, arguments.rank_uncertain or None):
+            printer.print(by_source[ranked.source])
     printer.finish(failed)
     _report(arguments, done, failed)
+
+
+def _placed(sorter: Sorter, one: Prediction) -> Prediction | Failed:
+    """Copied, where it is a file and not a video's frame. What cannot be copied stops nothing."""
+    from deeper.prediction import Failed
+
+    try:
+        if os.path.exists(one.source):
+            sorter.place(one)
+    except (DeeperError, OSError, MemoryError) as error:
+        return Failed(one.source, f"{one.label}, but not copied: {error}")
+    return one
 
 
 def _report(arguments: Arguments, done: int, failed: list[Failed]) -> None:
@@ -131,7 +179,8 @@ class _Text:
 
     def print(self, one: Prediction) -> None:
         answers = "   ".join(f"{printable(label, 60)} {probability:.1%}" for label, probability in one.top(self.top))
-        print(f"{printable(one.source)}: {answers}")
+        # At once also into a pipe: whoever gives names one by one waits for answers one by one.
+        print(f"{printable(one.source)}: {answers}{f'   unsure: {one.unsure}' if one.unsure else ''}", flush=True)
 
     def finish(self, failed: list[Failed]) -> None:
         """Nothing is left to print."""
@@ -144,11 +193,14 @@ class _Csv:
         self.top = top
         self.writer = csv.writer(sys.stdout, lineterminator="\n")
         numbers = [""] if top == 1 else [f"_{rank}" for rank in range(1, top + 1)]
-        self.writer.writerow(["path", *(f"{name}{number}" for number in numbers for name in ("class", "probability"))])
+        self.writer.writerow(
+            ["path", *(f"{name}{number}" for number in numbers for name in ("class", "probability")), "unsure"]
+        )
 
     def print(self, one: Prediction) -> None:
         answers = (cell for label, probability in one.top(self.top) for cell in (label, f"{probability:.6f}"))
-        self.writer.writerow([one.source, *answers])
+        self.writer.writerow([one.source, *answers, one.unsure])
+        sys.stdout.flush()
 
     def finish(self, failed: list[Failed]) -> None:
         """Nothing is left to print."""
@@ -165,7 +217,8 @@ class _Json:
     def print(self, one: Prediction) -> None:
         classes = [{"class": label, "probability": probability} for label, probability in one.top(self.top)]
         plain = {"path": one.source, "class": one.label, "probability": one.probability, "top": classes}
-        print(f"{self.separator}{json.dumps(plain)}", end="")
+        plain["unsure"] = one.unsure or None
+        print(f"{self.separator}{json.dumps(plain)}", end="", flush=True)
         self.separator = ",\n"
 
     def finish(self, failed: list[Failed]) -> None:

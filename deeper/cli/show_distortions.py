@@ -32,6 +32,7 @@ class Arguments:
     pictures: int = 6
     """How many pictures, of as many classes as possible."""
     seed: int = 0
+    """Of the distortions that are drawn."""
 
 
 def main(arguments: Arguments) -> None:

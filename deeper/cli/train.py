@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from deeper.errors import UsageError
+from deeper.cli.assignments import assigned
+from deeper.errors import UsageError, typed
 
 if TYPE_CHECKING:
     from deeper.runs import Result, Summary
@@ -31,6 +32,9 @@ class Arguments:
     """The run folder; runs/DATASET-MODEL-RECIPE when not given."""
     model: str | None = None
     """A network (`deeper models` lists them) or your own as package.module:Class."""
+    weights: str | None = None
+    """Begin with weights instead of at random: a file (torch, safetensors, Keras, TF-Slim), a published name such as
+    torchvision/inception_v3, or a run or bundle. The network comes with them; `docs/weights.md` tells more."""
     recipe: str | None = None
     """A named set of options: fast, best, guide, …"""
     epochs: float | None = None
@@ -49,8 +53,10 @@ class Arguments:
     """Take distortions out of the recipe; `all` takes out every one."""
     policy: Path | None = None
     """A policy.toml that says which classes a distortion must leave alone."""
+    no_audit: bool = False
+    """Do not check first which classes bear the recipe's flips and far rotations."""
     resume: Path | None = None
-    """Go on with this run, bit-identically."""
+    """Go on with this run, bit-identically; only --device, --workers and --json may stand beside it."""
 
     batch: int | None = None
     """Pictures in one step."""
@@ -60,7 +66,21 @@ class Arguments:
     """Another optimizer than the recipe's, with its own defaults."""
     size: int | None = None
     """Side of the network's input in pixels."""
+    sizes: str | None = None
+    """Progressive resizing: picture sizes to train at one after the other, each with its share of the pictures and its
+    batch where wanted, e.g. 75:0.5:64,149:0.3,299. The last is the input's. `off`: one size, whatever the recipe."""
+    freeze_epochs: float | None = None
+    """Fine-tuning: for so many epochs at first only the head trains (the last layer, auxiliary heads)."""
+    freeze_until: str | None = None
+    """Fine-tuning: layers before this endpoint stay as they are, e.g. Mixed_6a; `deeper models NAME` lists them."""
+    layer_decay: float | None = None
+    """Fine-tuning: lower rates for early layers, times this for each block away from the head, e.g. 0.8."""
+    batch_norm: Literal["train", "frozen_statistics", "frozen"] | None = None
+    """Fine-tuning: `frozen_statistics` keeps the running statistics of the weights, `frozen` scale and shift too."""
+    no_recalibrate: bool = False
+    """Leave batch norm's running statistics alone when evaluation differs from training because of them."""
     label_smoothing: float | None = None
+    """Share of the wanted probability that is spread over all classes, 0 to below 1."""
     class_weights: Literal["none", "balanced"] | None = None
     """balanced: rare classes count as much as frequent ones."""
     clip_norm: float | None = None
@@ -68,6 +88,7 @@ class Arguments:
     early_stopping: int | None = None
     """Stop after this many validations without a better one, and keep the best weights."""
     precision: Literal["auto", "bf16", "fp32"] | None = None
+    """bf16 halves the memory and, where the processor has it, the time; auto takes it there."""
     device: str | None = None
     """cpu, cuda or cuda:1; a GPU is taken where there is one."""
     workers: int | None = None
@@ -79,12 +100,20 @@ class Arguments:
 
 
 def _assignments(arguments: Arguments) -> dict[str, Any]:
+    from deeper.training.stages import parse_stages
+    from deeper.values import to_plain
+
     given: dict[str, Any] = {
         "batch": arguments.batch,
         "optimizer": arguments.optimizer,
         "optimizer.rate": arguments.rate,
         "height": arguments.size,
         "width": arguments.size,
+        "fine_tuning.freeze_epochs": arguments.freeze_epochs,
+        "fine_tuning.freeze_until": arguments.freeze_until,
+        "fine_tuning.layer_decay": arguments.layer_decay,
+        "fine_tuning.batch_norm": arguments.batch_norm,
+        "recalibrate": "never" if arguments.no_recalibrate else None,
         "label_smoothing": arguments.label_smoothing,
         "class_weights": arguments.class_weights,
         "clip_norm": arguments.clip_norm,
@@ -92,25 +121,42 @@ def _assignments(arguments: Arguments) -> dict[str, Any]:
         "keep_best": True if arguments.early_stopping else None,
         "precision": arguments.precision,
     }
-    for text in arguments.set:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set {text!r}: wanted NAME=VALUE, e.g. optimizer.weight_decay=0.05")
-        try:
-            given[name] = json.loads(value)
-        except ValueError:
-            given[name] = value
-    return given
+    if arguments.sizes:
+        given["stages"] = to_plain(parse_stages(arguments.sizes))
+    return {**given, **assigned(arguments.set)}
+
+
+# What may differ when a run goes on; all else is as it was begun.
+_WITH_RESUME = {"resume", "device", "workers", "json", "source"}
+
+
+def _check(arguments: Arguments) -> None:
+    if (arguments.source is None) == (arguments.resume is None):
+        raise UsageError("give a source or dataset to train on, or --resume RUN (not both)")
+    if arguments.seeds is not None and arguments.folds is not None:
+        raise UsageError("give --seeds or --folds, not both")
+    for name, value in (("seeds", arguments.seeds), ("folds", arguments.folds)):
+        if value is not None and value < 2:
+            raise UsageError(f"--{name}: wanted at least 2, got {value}")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise UsageError(f"--workers: wanted 1 or more, got {arguments.workers}")
+    given = [
+        f"--{field.name.replace('_', '-')}"
+        for field in fields(arguments)
+        if field.name not in _WITH_RESUME and getattr(arguments, field.name) != field.default
+    ]
+    if arguments.resume is not None and given:
+        raise UsageError(
+            f"--resume goes on with the run as its config.toml says: leave out {', '.join(given)}, or train anew into "
+            "another --out"
+        )
 
 
 def main(arguments: Arguments) -> None:
     """Train as `arguments` say; exits with 130 or 143 after an interrupt."""
+    _check(arguments)
     from deeper.runs import Fold, folds, repeat, resume, seed_names, train
 
-    if (arguments.source is None) == (arguments.resume is None):
-        raise UsageError("give a source or dataset to train on, or --resume RUN (not both)")
-    if arguments.seeds and arguments.folds:
-        raise UsageError("give --seeds or --folds, not both")
     quiet = arguments.json
     if arguments.resume is not None:
         _report(resume(arguments.resume, device=arguments.device, workers=arguments.workers, quiet=quiet), arguments)
@@ -124,6 +170,7 @@ def main(arguments: Arguments) -> None:
             source,
             model=arguments.model,
             recipe=arguments.recipe,
+            weights=arguments.weights,
             out=out,
             epochs=arguments.epochs,
             minutes=arguments.minutes,
@@ -131,6 +178,7 @@ def main(arguments: Arguments) -> None:
             distort=arguments.distort,
             no_distort=arguments.no_distort,
             policy=arguments.policy,
+            audit=not arguments.no_audit,
             options=options,
             device=arguments.device or "auto",
             workers=arguments.workers,
@@ -141,17 +189,17 @@ def main(arguments: Arguments) -> None:
     def again(path: Path) -> Result:
         return resume(path, device=arguments.device, workers=arguments.workers, quiet=quiet)
 
-    if not (arguments.seeds or arguments.folds):
+    if arguments.seeds is None and arguments.folds is None:
         _report(one(arguments.out, arguments.seed, None), arguments)
         return
     if arguments.out is None:
         raise UsageError("a series needs --out FOLDER to put its runs in")
     first = arguments.seed or 0
-    if arguments.seeds:
+    if arguments.seeds is not None:
         names = seed_names(first, arguments.seeds)
         summary = repeat(arguments.out, names, lambda path, number: one(path, first + number, None), again)
     else:
-        assert arguments.folds
+        assert arguments.folds is not None
         parts = folds(arguments.folds)
         names = [f"fold-{part.index}" for part in parts]
         summary = repeat(arguments.out, names, lambda path, number: one(path, arguments.seed, parts[number]), again)
@@ -172,13 +220,15 @@ def _report(result: Result, arguments: Arguments) -> None:
                     "step": result.step,
                     "seconds": round(result.seconds, 3),
                     "validation_accuracy": accuracy,
+                    "batch_norm": result.batch_norm,
                 }
             )
         )
     elif result.reason == "interrupted":
-        print(f"interrupted and saved at step {result.step:,}; go on with: deeper train --resume {run}")
+        print(f"interrupted and saved at step {result.step:,}; go on with: deeper train --resume {typed(run)}")
     else:
-        print(f"run: {run}\nnext: deeper evaluate {run} · deeper board {run} · deeper predict {run} FILE")
+        again = typed(run)
+        print(f"run: {run}\nnext: deeper evaluate {again} · deeper board {again} · deeper predict {again} FILE")
     if result.reason == "interrupted":
         sys.exit(128 + (Interrupts.received or 2))
 
@@ -189,7 +239,12 @@ def _report_series(summary: Summary, arguments: Arguments) -> None:
     else:
         for name, accuracy in zip(summary.names, summary.accuracies, strict=True):
             print(f"{name:>10}  {accuracy:.2%}")
-        print(f"{'mean':>10}  {summary.mean:.2%} ± {summary.deviation:.2%} (deviation over {len(summary.names)} runs)")
+        if summary.names:
+            spread = f" ± {summary.deviation:.2%}" if len(summary.names) > 1 else ""
+            count = f"deviation over {len(summary.names)} runs" if spread else "one run"
+            print(f"{'mean':>10}  {summary.mean:.2%}{spread} ({count})")
+        if not summary.complete:
+            print("interrupted and saved; the same command goes on")
     if not summary.complete:
         from deeper.runs import Interrupts
 

@@ -74,7 +74,7 @@ def _print_json(report: VerifyReport, done: RepairReport | None) -> None:
 
 
 def _print_text(report: VerifyReport, done: RepairReport | None) -> None:
-    from deeper.errors import printable
+    from deeper.errors import printable, typed
 
     shown = printable(report.path)
     _print_problems(report.problems)
@@ -83,7 +83,7 @@ def _print_text(report: VerifyReport, done: RepairReport | None) -> None:
         return
     print(f"{shown}: {report.records:,} sound records, {report.damaged:,} damaged, {len(report.problems):,} problems")
     if done is None:
-        print(f"next: deeper verify {shown} --repair")
+        print(f"next: deeper verify {typed(report.path)} --repair")
         return
     for line in done.notices:
         print(f"note: {line}")

@@ -1,0 +1,155 @@
+"""`deeper audit`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import tyro
+
+from deeper.errors import printable, typed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deeper.audit.result import Audit
+
+# Class names that one cell of the table shows.
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Tell before any long training which distortions which classes can bear: flip a 2, and some will look like a 5.
+
+    Example: deeper audit datasets/mine --out audits/mine; deeper train datasets/mine --policy audits/mine/policy.toml
+
+    Small networks that never saw a distortion judge each training picture before and after it, out-of-fold.
+    """
+
+    source: tyro.conf.Positional[str]
+    """A dataset folder, or anything that `deeper build` takes."""
+    distort: tuple[str, ...] = ()
+    """Only these, as training draws them, e.g. horizontal_flip or rotation=45; all there are when not given."""
+    margin: float | None = None
+    """Excess traffic that matters, in points; 2 for classes of 1,000 pictures or more, 10 for smaller ones."""
+    per_class: int | None = None
+    """At most so many training pictures of each class."""
+    out: Path | None = None
+    """A new folder for policy.toml, audit.json and evidence.png; audits/DATASET when not given."""
+    seed: int = 0
+    """Decides which pictures are looked at and how they are distorted."""
+    json: bool = False
+    """Print one JSON object (docs/json.md describes its keys)."""
+
+
+class _Shows(Protocol):
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+
+def main(arguments: Arguments) -> None:
+    """Audit, write, print."""
+    import sys
+
+    from deeper.runs import dataset_for
+    from deeper.runs.auditing import POLICY, audit
+
+    def notice(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    dataset = dataset_for(arguments.source, notice=notice)
+    out = arguments.out or _free_name(dataset.info.name)
+    with _bar() as progress:
+        found = audit(
+            dataset,
+            distort=arguments.distort,
+            margin=None if arguments.margin is None else arguments.margin / 100,
+            per_class=arguments.per_class,
+            out=out,
+            seed=arguments.seed,
+            progress=progress,
+            notice=notice,
+        )
+    if arguments.json:
+        print(json.dumps({"out": str(out), **found.to_plain()}, allow_nan=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    _print(console, found)
+    policy = found.policy()
+    console.print(f"\n{printable(out)}: {POLICY}, audit.json, evidence.png", soft_wrap=True)
+    if policy.classes:
+        command = f"deeper train {typed(arguments.source)} --policy {typed(out / POLICY)}"
+        console.print(f"next: {printable(command, 400)}", soft_wrap=True)
+    else:
+        console.print("the policy forbids nothing", soft_wrap=True)
+
+
+def _free_name(name: str) -> Path:
+    number = 1
+    while True:
+        path = Path("audits") / (name if number == 1 else f"{name}-{number}")
+        if not path.exists():
+            return path
+        number += 1
+
+
+@contextmanager
+def _bar() -> Iterator[_Shows]:
+    """One bar on standard error, renamed as the work goes on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        yield show
+
+
+def _print(console: Console, found: Audit) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    low, high = found.judge.interval
+    console.print(
+        f"judge: {found.judge.accuracy * 100:.2f} % right out-of-fold ({low * 100:.2f}–{high * 100:.2f})"
+        f"{', weak' if found.judge.weak else ''}; {found.intervals} intervals hold together at 95 %",
+        soft_wrap=True,
+    )
+    for note in found.notes:
+        console.print(f"note: {printable(note)}", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("distortion", "safe", "undecided", "unsafe → looks like"):
+        table.add_column(name)
+    for description in dict.fromkeys(one.description for one in found.findings):
+        names = found.classes_by_verdict(description)
+        unsafe = [found.finding_on(description, name) for name in names["unsafe"]]
+        unsafe.sort(key=lambda one: -one.entering.share)
+        shown = [f"{printable(str(one.class_name), 20)}→{printable(str(one.target), 20)}" for one in unsafe]
+        cells = (
+            *(
+                _listed([printable(name, 20) for name in names[key]], len(found.classes))
+                for key in ("safe", "undecided")
+            ),
+            _listed(shown, len(found.classes)),
+        )
+        table.add_row(description, *(Text(cell) for cell in cells))
+    console.print()
+    console.print(table)
+
+
+def _listed(names: list[str], classes: int) -> str:
+    if len(names) == classes:
+        return "all" if classes > 2 and "→" not in names[0] else ", ".join(names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,140 @@
+"""`deeper labels`: pictures whose label somebody should look at."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import tyro
+
+from deeper.errors import UsageError, printable, typed
+
+if TYPE_CHECKING:
+    from deeper.inspection.suspects import Doubts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Find doubtful labels, the same picture under two labels or in two splits, and pictures unlike all others.
+
+    Writes suspects.csv, neighbours.csv and suspects.png; nothing is changed. Then: deeper review DATASET
+
+    Example: deeper labels datasets/mine
+    """
+
+    source: tyro.conf.Positional[str]
+    """A dataset folder, or a source, which is built first."""
+    out: Path | None = None
+    """Where the files go; labels/ in the dataset's folder when not given."""
+    limit: int = 2000
+    """Suspects to list at most."""
+    show: int = 20
+    """Suspects to print."""
+    folds: int | None = None
+    """Parts of the training split, each judged by networks that did not train on it; 2 from 20,000 pictures on, else
+    5, when not given."""
+    seeds: int = 1
+    """Networks per part; more are slower and see better."""
+    epochs: float | None = None
+    """Of each network; more are slower and see better."""
+    json: bool = False
+    """Print one JSON object (docs/json.md describes its keys)."""
+
+
+class Progress(Protocol):
+    """Told what is being done, how much of it is done, and how much there is."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+
+@contextmanager
+def stages() -> Iterator[Progress]:
+    """One progress bar after the other on standard error; silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+def main(arguments: Arguments) -> None:
+    """Search, write the files and print the first suspects."""
+    if arguments.show < 0:
+        raise UsageError(f"--show: wanted 0 or more, got {arguments.show}")
+    from deeper.audit.options import JudgeOptions
+    from deeper.inspection.label_sheet import FILE, draw_suspects
+    from deeper.inspection.labels import LabelOptions, find_doubts
+    from deeper.runs import dataset_for
+
+    options = LabelOptions(
+        judge=JudgeOptions(folds=arguments.folds, seeds=arguments.seeds, epochs=arguments.epochs), limit=arguments.limit
+    )
+    say = _said
+    dataset = dataset_for(arguments.source, notice=say)
+    with stages() as progress:
+        doubts = find_doubts(dataset, options=options, progress=progress, notice=say)
+    out = arguments.out or dataset.path / "labels"
+    doubts.write(out)
+    name = printable(dataset.path.name, 60)
+    draw_suspects(dataset, doubts.suspects, out / FILE, title=f"Doubtful pictures of {name}")
+    if arguments.json:
+        print(json.dumps({"out": str(out), **doubts.to_plain()}, allow_nan=False))
+    else:
+        _print_text(doubts, dataset.path, out, arguments)
+
+
+def _said(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _print_text(doubts: Doubts, dataset: Path, out: Path, arguments: Arguments) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # Class names and ids are other people's text: no markup, no emoji codes, no guessing of colours.
+    console = Console(highlight=False, markup=False, emoji=False)
+    counts = doubts.counts()
+    words = (("label", "doubtful labels"), ("duplicate", "same picture, other label"), ("leak", "in two splits"))
+    pieces = [f"{counts[key]:,} {what}" for key, what in (*words, ("outlier", "unlike all others"))]
+    headline = f"{len(doubts.suspects):,} of {doubts.pictures:,} pictures deserve a look"
+    console.print(f"{headline}: {', '.join(pieces)}", style="bold", soft_wrap=True)
+    for note in doubts.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    shown = doubts.suspects[: arguments.show]
+    if shown:
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for column in ("", "id", "split", "given", "suggested", "doubt", "reason"):
+            # On a narrow screen names are folded, the id last: it is what one looks for.
+            table.add_column(
+                column,
+                justify="right" if column in ("", "doubt") else "left",
+                no_wrap=column in ("", "split", "doubt"),
+                min_width={"id": 20, "given": 10, "suggested": 10, "reason": 8}.get(column),
+                overflow="fold",
+            )
+        for number, one in enumerate(shown, 1):
+            cells = (printable(one.id, 60), one.split, printable(one.given, 30), printable(one.suggested or "–", 30))
+            table.add_row(str(number), *map(Text, cells), f"{one.confidence:.3f}", ", ".join(one.reasons))
+        console.print()
+        console.print(table)
+        if len(doubts.suspects) > len(shown):
+            console.print(f"… and {len(doubts.suspects) - len(shown):,} more in {printable(out)}/suspects.csv")
+    place = typed(dataset)
+    extra = "" if arguments.out is None else f" --suspects {typed(out / 'suspects.csv')}"
+    console.print(f"\n{printable(out)}/: suspects.csv, neighbours.csv, suspects.png", soft_wrap=True)
+    console.print(f"next:\n  deeper review {place}{extra}   look at them in the browser, and decide", soft_wrap=True)

@@ -1,0 +1,82 @@
+"""`deeper review`: decide about doubtful pictures in the browser."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from deeper.errors import UsageError, printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Look at doubtful pictures beside their nearest neighbours: keep, relabel, exclude or unsure, one key each.
+
+    Every decision is written to corrections.csv at once; `deeper build SOURCE --corrections FILE` applies them. The page
+    is for this machine alone. From another one: ssh -L 8017:localhost:8017 THIS_MACHINE
+
+    Example: deeper review datasets/mine
+    """
+
+    place: tyro.conf.Positional[Path]
+    """A dataset, or a run: then its mistakes on validation and test pictures are looked at."""
+    port: int = 8017
+    """Of the page; the next free one where it is taken, any free one for 0."""
+    suspects: Path | None = None
+    """A file that `deeper labels` wrote, or any CSV with a column id; labels/suspects.csv in the folder when not given,
+    which is made first where it is missing."""
+    corrections: Path | None = None
+    """Where decisions go; corrections.csv in the dataset's folder when not given."""
+    no_browser: bool = False
+    """Do not open a browser."""
+
+
+def main(arguments: Arguments) -> None:
+    """Serve the page until Ctrl-C."""
+    if not 0 <= arguments.port <= 65_535:
+        raise UsageError(f"--port: wanted 0 to 65535, got {arguments.port}")
+    from deeper.inspection.suspects import SUSPECTS
+    from deeper.review import ReviewServer, open_session
+
+    made = arguments.place / "labels" / SUSPECTS
+    if arguments.suspects is None and arguments.place.is_dir() and not made.is_file():
+        _search(arguments.place)
+    session = open_session(arguments.place, suspects=arguments.suspects, corrections=arguments.corrections)
+    with ReviewServer(session, arguments.port) as server:
+        count, left = len(session.suspects), len(session.suspects) - session.decided
+        if session.missing:
+            print(f"note: {session.missing:,} suspects are not in the dataset (any more)")
+        print(f"{count:,} suspects, {left:,} to decide; decisions go to {printable(session.corrections.path)}")
+        print(f"open {server.address}   (Ctrl-C ends)", flush=True)
+        if not arguments.no_browser and sys.stdout.isatty():
+            import webbrowser
+
+            webbrowser.open(server.address)
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            print(f"\n{session.decided:,} of {count:,} decided", flush=True)
+
+
+def _search(place: Path) -> None:
+    """What `deeper labels` does, or for a run its mistakes."""
+    from deeper.cli.labels import stages
+
+    with stages() as progress:
+        from deeper.runs.folder import is_run
+
+        if is_run(place):
+            from deeper.inspection.mistakes import find_mistakes
+
+            print(f"reading the pictures with {printable(place)}", file=sys.stderr)
+            find_mistakes(place, progress=progress).write(place / "labels")
+        else:
+            from deeper.inspection.labels import find_doubts
+            from deeper.records import Dataset
+
+            dataset = Dataset(place)
+            print(f"searching {printable(place)} for doubtful pictures first", file=sys.stderr)
+            find_doubts(dataset, progress=progress).write(place / "labels")

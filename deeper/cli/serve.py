@@ -1,0 +1,143 @@
+"""`deeper serve`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from deeper.errors import MissingExtraError, UsageError, printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Serve trained runs: a page for people, POST /predict, the Open Inference Protocol v2, TensorFlow Serving's REST.
+
+    Binds to loopback unless told otherwise. Ctrl-C or SIGTERM: what was taken is answered, then it ends.
+
+    Example: deeper serve runs/first cats=runs/second --port 8000
+    """
+
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Runs, bundles or exports; a model is named after its folder unless named: NAME=RUN."""
+    host: str = "127.0.0.1"
+    """0.0.0.0 lets every machine that can reach this one ask; give it a --token-file then."""
+    port: int = 8000
+    """0: any free one."""
+    engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
+    """What runs the network; auto takes a current OpenVINO export."""
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    """auto is fp32, or what an export was made in."""
+    largest_batch: int = 64
+    """Pictures that the engine gets at once."""
+    wait: float = 3.0
+    """Milliseconds that a first picture waits for others."""
+    queue: int = 256
+    """Pictures that may wait; more are refused with 503 at once."""
+    timeout: float = 30.0
+    """Seconds for one request."""
+    largest_body: float = 32.0
+    """Megabytes of a request, also unpacked."""
+    bodies: float = 512.0
+    """Megabytes of all requests that are being read or answered; more are refused with 503."""
+    max_pixels: float = 50.0
+    """Megapixels of one picture."""
+    connections: int = 1000
+    """Clients that may be connected at once."""
+    token_file: Path | None = None
+    """A file with the bearer token that every request must bring; or DEEPER_TOKEN in the environment."""
+    allow_host: tuple[str, ...] = ()
+    """Further names under which clients may ask, such as a machine's; * for any."""
+    allow_origin: tuple[str, ...] = ()
+    """Origins whose pages may ask (CORS); none by default."""
+    model: str | None = None
+    """The import path of a network of your own, where a bundle needs it."""
+
+
+def main(arguments: Arguments) -> None:
+    """Open, bind, serve."""
+    if not arguments.runs:
+        raise UsageError("name at least one run: deeper serve runs/first")
+    try:
+        import prometheus_client  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("the server needs extra packages: pip install 'deeper[serve]'") from None
+    from deeper.prediction import Classifier
+    from deeper.serving import Hosted, Models, ServingOptions, application
+    from deeper.web import Limits, log_as_json, run
+    from deeper.web.running import bound
+
+    token = _token(arguments)
+    options = ServingOptions(
+        largest_batch=arguments.largest_batch,
+        wait=arguments.wait / 1000,
+        queue=arguments.queue,
+        seconds=arguments.timeout,
+        largest_body=_millions("--largest-body", arguments.largest_body),
+        bodies=_millions("--bodies", arguments.bodies),
+        largest_picture=_millions("--max-pixels", arguments.max_pixels),
+        hosts=arguments.allow_host,
+        origins=arguments.allow_origin,
+        token=token,
+    )
+    limits = Limits(connections=arguments.connections)
+
+    def opened(path: Path) -> Classifier:
+        return Classifier(
+            path,
+            engine=arguments.engine,
+            precision=arguments.precision,
+            model=arguments.model,
+            batch=max(arguments.largest_batch, 1),
+        )
+
+    # Bound first: a taken port is told before a model is loaded.
+    listening = bound(arguments.host, arguments.port)
+    hosted = [Hosted(name, path, opened) for name, path in map(_named, arguments.runs)]
+    models = Models(hosted)
+    log_as_json(sys.stderr)
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    for one in hosted:
+        opened_by = one.current.classifier
+        print(f"{printable(one.name)}: {opened_by.engine} {opened_by.precision}, {printable(one.path)}")
+    print(f"serving on {address}  (Ctrl-C ends)", flush=True)
+    if arguments.host not in ("127.0.0.1", "localhost", "::1") and token is None:
+        logging.getLogger("deeper.serving").warning("anyone who can reach this address can ask: consider --token-file")
+    run(application(models, options), listening, limits)
+
+
+def _millions(flag: str, number: float) -> int:
+    # Not `number <= 0`: NaN must not pass, which float("nan") is taken for.
+    if not 0 < number < 1e9:
+        raise UsageError(f"{flag}: wanted millions, above 0, got {number:g}")
+    return int(number * 1e6)
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if equals and name and not os.path.exists(text):
+        return name, Path(path)
+    place = Path(text)
+    resolved = place.resolve()
+    # A bundle inside a run is known by the run.
+    return (resolved.parent.name if resolved.name == "bundle" else resolved.name), place
+
+
+def _token(arguments: Arguments) -> str | None:
+    if arguments.token_file is None:
+        return os.environ.get("DEEPER_TOKEN") or None
+    try:
+        token = arguments.token_file.read_text().strip()
+    except OSError as error:
+        raise UsageError(f"--token-file {printable(arguments.token_file)}: {(error.strerror or '').lower()}") from None
+    if not token:
+        raise UsageError(f"--token-file {printable(arguments.token_file)} is empty")
+    return token

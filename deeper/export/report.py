@@ -1,0 +1,174 @@
+"""What each way of running a network costs and gives: size, accuracy, differences, latency, throughput."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeper import bundle
+from deeper.engines import Engine, exports_of, find_bundle, open_engine, read_export
+from deeper.engines.artefact import relative_difference
+from deeper.errors import MissingExtraError, UsageError
+from deeper.export.running import by_tensorflow, torch_export_predictor
+from deeper.runs import Run
+from deeper.statistics import wilson_interval
+from deeper.values import to_plain
+
+# Single pictures timed for the latency, and seconds of batches for the throughput.
+_SINGLE, _SECONDS = 30, 2.0
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine on one split. Times in milliseconds; `megabytes` of its files; `changed` against torch in fp32."""
+
+    engine: str
+    precision: str
+    megabytes: float
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    largest_difference: float
+    changed: int
+    pictures: int
+    latency: float
+    throughput: float
+
+    def to_plain(self) -> dict[str, Any]:
+        """For --json."""
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+
+def measure(
+    run: str | Path,
+    *,
+    split: str = "validation",
+    limit: int | None = None,
+    tensorflow_python: str = sys.executable,
+    notice: Callable[[str], None] = lambda text: None,
+) -> list[Row]:
+    """Run torch and every export beside the run on the pictures of a split, and time them one after the other.
+
+    `limit`: at most so many pictures, evenly spaced. `tensorflow_python`: the interpreter that has TensorFlow, for a
+    SavedModel, which is left out where there is none. Raises: UsageError, without pictures; BundleError.
+    """
+    path = Path(run)
+    dataset = Run(path).dataset()
+    chosen = dataset.split(split)
+    if not len(chosen):
+        raise UsageError(f"the split {split!r} has no pictures")
+    count = min(limit or len(chosen), len(chosen))
+    positions = np.unique(np.linspace(0, len(chosen) - 1, num=count).astype(int))
+    labels = chosen.labels[positions]
+    found = find_bundle(path)
+    base = open_engine(found, engine="torch")
+    fit = base.info.preprocess
+    images = np.stack([fit.fit(chosen.picture(int(one), at_least=fit.needed)) for one in positions])
+    rows: list[Row] = []
+    wanted: NDArray[np.float32] | None = None
+    for engine, place in itertools.chain([(base, found)], _exported(path, found, notice)):
+        notice(f"running {engine.name} {engine.precision}")
+        if isinstance(engine, _Foreign):
+            try:
+                measured = by_tensorflow(
+                    place / engine.model, images, tensorflow_python, single=_SINGLE, seconds=_SECONDS
+                )
+            except MissingExtraError as error:
+                notice(f"left out: {error}")
+                continue
+            logits, latency, throughput = measured.scores.logits, 1000 * measured.latency, measured.throughput
+        else:
+            logits, latency, throughput = (
+                _in_cuts(engine, images),
+                _latency(engine, images),
+                _throughput(engine, images),
+            )
+        wanted = logits if wanted is None else wanted
+        correct = int((logits.argmax(1) == labels).sum())
+        rows.append(
+            Row(
+                engine=engine.name,
+                precision=engine.precision,
+                megabytes=sum(one.stat().st_size for one in place.rglob("*") if one.is_file()) / 1e6,
+                accuracy=correct / len(labels),
+                accuracy_interval=wilson_interval(correct, len(labels)),
+                largest_difference=relative_difference(logits, wanted),
+                changed=int((logits.argmax(1) != wanted.argmax(1)).sum()),
+                pictures=len(labels),
+                latency=latency,
+                throughput=throughput,
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class _Foreign:
+    """An export that runs in a process of its own."""
+
+    name: str
+    precision: str
+    model: str
+
+
+def _exported(
+    path: Path, found: Path, notice: Callable[[str], None]
+) -> Iterator[tuple[Engine, Path] | tuple[_Foreign, Path]]:
+    exports = exports_of(path)
+    ways = (
+        ("onnx", "onnx", "fp32"),
+        ("openvino", "openvino", "fp32"),
+        ("openvino", "openvino", "bf16"),
+        ("openvino-int8", "openvino", "int8"),
+    )
+    for name, engine, precision in ways:
+        if name in exports:
+            yield open_engine(path, engine=engine, precision=precision), exports[name]
+    # What other programs run.
+    for name in ("torch-export", "savedmodel"):
+        if name not in exports:
+            continue
+        place = exports[name]
+        export = read_export(place)
+        if export.bundle.weights_sha256 != bundle.read_info(found).weights_sha256:
+            notice(f"left out: {name} is of other weights than the bundle has now; make it again")
+        elif name == "savedmodel":
+            yield _Foreign(name, "fp32", export.model), place
+        else:
+            predict = torch_export_predictor(place / export.model)
+            yield Engine(name, "fp32", place, export.bundle, predict), place
+
+
+def _in_cuts(engine: Engine, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    cuts = [engine.predict(images[first : first + _BATCH]).logits for first in range(0, len(images), _BATCH)]
+    return np.concatenate(cuts)
+
+
+def _latency(engine: Engine, images: NDArray[np.uint8]) -> float:
+    engine.predict(images[:1])
+    times = []
+    for number in range(_SINGLE):
+        began = time.perf_counter()
+        engine.predict(images[number % len(images)][None])
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times)
+
+
+def _throughput(engine: Engine, images: NDArray[np.uint8]) -> float:
+    batch = images[np.arange(_BATCH) % len(images)]
+    engine.predict(batch)
+    began, done = time.perf_counter(), 0
+    while time.perf_counter() - began < _SECONDS:
+        engine.predict(batch)
+        done += len(batch)
+    return done / (time.perf_counter() - began)

@@ -1,0 +1,91 @@
+// Pictures from outside: chosen, dropped anywhere on the page (folders too), or pasted.
+
+import { enqueue } from "./queue.js";
+import { choose, state } from "./state.js";
+import { say } from "./speak.js";
+import { counted } from "./words.js";
+
+const at = (id) => document.getElementById(id);
+// Of a dropped folder; so many are a task for `deeper predict`.
+const MOST = 2000;
+const PICTURE = /\.(jpe?g|png|gif|webp|bmp|tiff?|hei[cf]|avif|jfif|pgm|ppm)$/i;
+
+export function startChoosing() {
+  at("choose").addEventListener("click", () => at("files").click());
+  at("files").addEventListener("change", () => {
+    take([...at("files").files], "file");
+    at("files").value = ""; // the same file may be chosen again
+  });
+  document.addEventListener("paste", (event) => {
+    if (event.target.closest?.("input:not([type=range]), textarea")) return;
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length) {
+      event.preventDefault();
+      take(files, "paste");
+    } else if (!at("token-dialog").open) {
+      say("There is no picture to paste.");
+    }
+  });
+  startDropping();
+}
+
+function startDropping() {
+  let depth = 0; // enter and leave come for every element under the pointer
+  const show = (yes) => { at("over").hidden = !yes; };
+  document.addEventListener("dragenter", (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    depth += 1;
+    show(true);
+  });
+  document.addEventListener("dragleave", () => {
+    depth = Math.max(0, depth - 1);
+    show(depth > 0);
+  });
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", async (event) => {
+    // Never the browser's own way with a dropped file, which is to leave the page.
+    event.preventDefault();
+    depth = 0;
+    show(false);
+    take(await filesOf(event.dataTransfer), "file");
+  });
+}
+
+async function filesOf(transfer) {
+  if (!transfer) return [];
+  // Before the first await: afterwards the browser has emptied the list.
+  const plain = [...transfer.files];
+  const entries = [...(transfer.items ?? [])].map((one) => one.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.some((one) => one.isDirectory)) return plain;
+  const found = [];
+  for (const one of entries) await collect(one, found);
+  return found;
+}
+
+async function collect(entry, found) {
+  if (found.length >= MOST) return;
+  if (entry.isFile) {
+    const file = await new Promise((resolve) => { entry.file(resolve, () => resolve(null)); });
+    if (file && PICTURE.test(file.name)) found.push(file);
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) {
+    // A reader gives some at a time, and none at its end.
+    const some = await new Promise((resolve) => { reader.readEntries(resolve, () => resolve([])); });
+    if (!some.length) return;
+    for (const one of some) await collect(one, found);
+  }
+}
+
+function take(files, source) {
+  if (!state.model) return;
+  if (!files.length) {
+    say("There is no picture in that.");
+    return;
+  }
+  const names = files.map((file) => (source === "paste" ? `pasted ${new Date().toLocaleTimeString("en-GB")}` : file.name));
+  const entries = enqueue(files.map((blob, place) => ({ name: names[place], source, blob })));
+  if (files.length > 1) say(`Asking about ${counted(files.length, "picture")}.`);
+  choose(entries[0]);
+}

@@ -1,0 +1,73 @@
+// Pictures that were chosen, asked a few at a time, in order, and again where the server was busy.
+
+import { Problem, predict } from "./api.js";
+import { newEntry, state, tell } from "./state.js";
+import { thumbnailOf } from "./thumbnail.js";
+
+// More at once would not be answered sooner: the server decodes and batches as many as it has processors for.
+const AT_ONCE = 4;
+const TRIES = 6;
+const waiting = [];
+let running = 0;
+
+/** Adds pictures to the session and asks about each. @returns the entries */
+export function enqueue(pictures) {
+  const entries = pictures.map(({ name, source, blob }) => newEntry(name, source, blob));
+  waiting.push(...entries);
+  while (running < AT_ONCE && waiting.length) {
+    running += 1;
+    work();
+  }
+  return entries;
+}
+
+/** Keeps an answer that is there already, from a drawing or the camera, in the session. */
+export async function keep({ name, source, blob, answer, roundTrip }) {
+  const entry = newEntry(name, source, blob);
+  Object.assign(entry, { status: "done", answer, roundTrip, model: answer.model });
+  entry.thumbnail = await thumbnailOf(blob);
+  tell("entry", entry);
+  return entry;
+}
+
+/** The same picture to the model that is chosen now; a new entry, so that both answers stay. */
+export function askAgain(entry) {
+  if (!entry || entry.model === state.model.name) return;
+  const known = state.entries.find((one) => one.blob === entry.blob && one.model === state.model.name);
+  state.current = known ?? enqueue([entry])[0];
+  tell("current");
+}
+
+async function work() {
+  while (waiting.length) {
+    const entry = waiting.shift();
+    // Cleared meanwhile: nobody wants to know.
+    if (state.entries.includes(entry)) await askAbout(entry);
+  }
+  running -= 1;
+}
+
+async function askAbout(entry) {
+  const model = entry.model;
+  // Not at the same time as the request: on a slow machine decoding a large picture would be counted as its round trip.
+  entry.thumbnail = await thumbnailOf(entry.blob);
+  tell("entry", entry);
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const { answer, roundTrip } = await predict(model, entry.blob);
+      Object.assign(entry, { status: "done", answer, roundTrip, problem: "" });
+      break;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      const again = error.status === 503 && tries < TRIES;
+      entry.problem = again ? `${error.message} Asking again in ${error.wait} s.` : error.message;
+      if (!again) {
+        entry.status = "failed";
+        break;
+      }
+      tell("entry", entry);
+      await new Promise((resolve) => { setTimeout(resolve, 1000 * error.wait); });
+    }
+  }
+  tell("entry", entry);
+}

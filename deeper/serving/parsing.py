@@ -1,0 +1,137 @@
+"""What clients write as JSON → pixels or files. Runs in a process of its own for large bodies: Python parses JSON with its
+one lock held, a second for 30 MB, in which nobody else would be answered."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeper.web import Refused
+
+# Parsed in a millisecond or two.
+_SMALL = 64 << 10
+# Axes of nested lists: pictures, rows, columns, channels, and some to spare.
+_DEEPEST = 8
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+class Parser:
+    """Runs functions on bodies: small ones here, large ones one after the other in a process of its own."""
+
+    def __init__(self) -> None:
+        self._process: ProcessPoolExecutor | None = None
+
+    async def __call__(
+        self, size: int, function: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """`function(…)`. `size`: bytes that it has to look at. Raises: Refused; what the function raises."""
+        if size <= _SMALL:
+            return function(*given, **named)
+        if self._process is None:
+            # Spawned when first needed: most servers get files, and never need it.
+            context = multiprocessing.get_context("spawn")
+            self._process = ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
+        process = self._process
+        try:
+            return await asyncio.wrap_future(process.submit(function, *given, **named))
+        except BrokenExecutor:
+            # Killed, most likely for its memory. The next one gets another.
+            if self._process is process:
+                self._process = None
+            raise Refused(503, "the body could not be parsed now; try again later", {"retry-after": "5"}) from None
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin() -> None:
+    # A Ctrl-C reaches all of a terminal's processes; this one ends when its parent does, also when that was killed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)
+
+
+def parse_json(data: bytes) -> dict[str, Any]:
+    """One JSON object. Raises: Refused, with 400, also for one nested too deeply, NaN or infinity."""
+    try:
+        plain = json.loads(data, parse_constant=_constant)
+    except RecursionError:
+        raise Refused(400, "the JSON is nested too deeply") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Refused(400, f"the body is no JSON ({str(error)[:80]})") from None
+    if not isinstance(plain, dict):
+        raise Refused(400, "the body is no JSON object")
+    return plain
+
+
+def whole_numbers(data: Any, count: int) -> NDArray[np.uint8]:
+    """Nested or flat lists of `count` whole numbers 0..255, flattened in row-major order.
+
+    Everything is looked at before numpy sees it, which would make room for the longest of texts as often as there are
+    values. Raises: Refused, with 400.
+    """
+    if not isinstance(data, list):
+        raise Refused(400, "pixels must be lists of whole numbers from 0 to 255")
+    level: list[Any] = data
+    for _ in range(_DEEPEST):
+        kinds = set(map(type, level))
+        if list not in kinds:
+            break
+        lengths = set(map(len, level)) if kinds == {list} else set()
+        if len(lengths) != 1:
+            raise Refused(400, "the values are no regular array")
+        if len(level) * lengths.pop() > count:
+            break
+        level = list(itertools.chain.from_iterable(level))
+    if len(level) != count or list in kinds:
+        raise Refused(400, f"another number of values than the {count:,} of its shape")
+    if not kinds <= {int, float}:
+        raise Refused(400, "pixels must be whole numbers from 0 to 255")
+    return _bytes_of(level)
+
+
+def _bytes_of(values: list[Any]) -> NDArray[np.uint8]:
+    if not values:
+        return np.empty(0, np.uint8)
+    low, high = min(values), max(values)
+    if low < 0 or high > 255:
+        raise Refused(400, f"pixels from {str(low)[:20]} to {str(high)[:20]}; wanted whole numbers from 0 to 255")
+    numbers = np.array(values, np.float64)
+    if (numbers != np.floor(numbers)).any():
+        raise Refused(400, "pixels must be whole numbers from 0 to 255")
+    return numbers.astype(np.uint8)
+
+
+def unpacked_base64(texts: Iterable[Any], what: str) -> list[bytes]:
+    """Raises: Refused, with 400."""
+    try:
+        return [base64.b64decode(one, validate=True) for one in texts]
+    except (binascii.Error, ValueError, TypeError):
+        raise Refused(400, f"{what}: no base64") from None
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")

@@ -1,0 +1,210 @@
+"""What one connection may take: time to send a request, time to read an answer; and how it is closed.
+
+uvicorn leaves these open. A client that sends too slowly, or that does not read what it asked for, is cut off; one that is
+refused while it still sends is read on for a moment, for a connection that is closed with bytes unread is reset, and the
+reset would take the refusal with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from deeper.errors import UsageError
+
+# Seconds for which a refused client may go on sending.
+_LINGER = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one client, and all together, may take."""
+
+    connections: int = 1_000
+    request_seconds: float = 8.0
+    """From a connection's (or the next request's) first byte to the last of the request, and more where enough comes:"""
+    slowest: int = 16 << 10
+    """bytes a second; as many seconds more as the bytes that came take at this rate. Answers are read as quickly."""
+    idle_seconds: float = 5.0
+    """Between two requests on one connection."""
+    unread_seconds: float = 10.0
+    """After so long it is looked whether a client reads its answer."""
+    header_bytes: int = 32 << 10
+    drain_seconds: float = 30.0
+    """After SIGTERM, for requests that were taken."""
+
+    def __post_init__(self) -> None:
+        if min(vars(self).values()) <= 0:
+            raise UsageError("every limit must be above 0")
+
+
+class Lingering:
+    """A transport whose `close` goes on reading for a moment where the client has not finished its request."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: Patient) -> None:
+        self._transport, self._protocol = transport, protocol
+        self.lingering = False
+        self.written = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Counted, so that it can be told how much of it was taken."""
+        self.written += len(data)
+        self._transport.write(data)
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the client, or the system for it, has taken so far."""
+        return self.written - self._transport.get_write_buffer_size()
+
+    def is_closing(self) -> bool:
+        """Also while it lingers: nothing more is to be written."""
+        return self.lingering or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Half of it at first, where the client still sends; the second call closes in any case."""
+        sending = self._protocol.conn.their_state in (h11.SEND_BODY, h11.ERROR)
+        if self.lingering or self._transport.is_closing() or not sending:
+            self._transport.close()
+            self._protocol.watch_reading()
+            return
+        self.lingering = True
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._protocol.linger(_LINGER)
+
+
+class Patient(H11Protocol):
+    """Closes connections that dribble, those that never read, and those beyond the limit; see `patient`."""
+
+    limits: Limits
+    half_open: Lingering
+    _timer: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _began = 0.0
+    _came = 0
+
+    def connection_made(self, transport: Any) -> None:
+        if len(self.connections) >= self.limits.connections:
+            transport.abort()
+            return
+        self.half_open = Lingering(transport, self)
+        super().connection_made(self.half_open)  # type: ignore[arg-type]
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        if self.half_open.lingering:
+            return
+        if self._timer is None and not self._whole():
+            self._expect()
+        self._came += len(data)
+        # h11 looks at the size of headers only where they are not whole yet: so they come to it in pieces.
+        most = self.limits.header_bytes
+        while self.conn.their_state is h11.IDLE and len(data) > most:
+            super().data_received(data[:most])
+            data = data[most:]
+        if not self.transport.is_closing():
+            super().data_received(data)
+        self._settle()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._settle()
+        self.watch_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._stop()
+        if self._stalled is not None:
+            self._stalled.cancel()
+        if self in self.connections:
+            super().connection_lost(error)
+
+    def send_400_response(self, msg: str) -> None:
+        """For what is no HTTP: like every error, JSON."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = json.dumps({"error": f"this is no HTTP request: {msg[:1].lower()}{msg[1:]}"}).encode()
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"connection", b"close"),
+            ]
+            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.watch_reading()
+
+    def watch_reading(self) -> None:
+        """Cut the client off where, in `unread_seconds`, it takes next to nothing of what lies ready for it."""
+        if self._stalled is None and self.transport.get_write_buffer_size():
+            self._stalled = self.loop.call_later(self.limits.unread_seconds, self._unread, self.half_open.taken)
+
+    def linger(self, seconds: float) -> None:
+        """Close for good after `seconds`."""
+        self._stop()
+        self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+    def _unread(self, before: int) -> None:
+        self._stalled = None
+        enough = self.limits.slowest * self.limits.unread_seconds
+        if self.transport.get_write_buffer_size() and self.half_open.taken - before < enough:
+            self.transport.abort()
+        else:
+            self.watch_reading()
+
+    def _whole(self) -> bool:
+        """Whether nothing is missing of the request that is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    def _settle(self) -> None:
+        """Wait for the rest of a request, for the next one, or for nothing."""
+        if self.transport.is_closing():
+            return
+        state = self.conn.their_state
+        if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):
+            if self._timer is None:
+                self._expect()
+            return
+        self._stop()
+        if state is h11.IDLE and self.timeout_keep_alive_task is None:
+            # Between two requests, where uvicorn's own timer was stopped by the rest of a body that nobody read.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _expect(self) -> None:
+        self._stop()
+        self._began, self._came = self.loop.time(), 0
+        self._timer = self.loop.call_later(self.limits.request_seconds, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        allowed = self.limits.request_seconds + self._came / self.limits.slowest
+        left = self._began + allowed - self.loop.time()
+        if left > 0:
+            self._timer = self.loop.call_later(left, self._late)
+        else:
+            self.transport.abort()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def patient(wanted: Limits) -> type[Patient]:
+    """The protocol with these limits."""
+
+    class Limited(Patient):
+        limits = wanted
+
+    return Limited

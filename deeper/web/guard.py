@@ -1,0 +1,189 @@
+"""A layer around an ASGI application: Host and Origin, token, headers, request ids, and JSON for whatever goes wrong."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deeper.web.body import Refused
+from deeper.web.logs import REQUEST, facts
+
+LOG = logging.getLogger("deeper.web")
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+        "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+}
+# What a page of another origin may send, by name (a * stands for no Authorization), and read.
+_PREFLIGHT = {
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": (
+        "authorization, content-type, content-encoding, inference-header-content-length, x-request-id"
+    ),
+    "access-control-max-age": "600",
+}
+_EXPOSED = "retry-after, inference-header-content-length, x-request-id"
+# Paths that a prober asks without knowing the token.
+_OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+
+Noted = Callable[[str, str, int, float], None]
+
+
+class _Json(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        text = content if isinstance(content, _Text) else _ENCODER.encode(content)
+        # Half a surrogate pair, which a client's JSON may hold, has no UTF-8; as \\ud800 it goes back as it came.
+        return text.encode("utf-8", "backslashreplace")
+
+
+class _Text(str):
+    """JSON already."""
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def json_response(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, by_pieces: bool = False
+) -> Response:
+    """Any plain value; texts may hold whatever a client sent. `by_pieces`: for hundreds of thousands of numbers, in a
+    thread. Python writes JSON with its one lock held; so it lets go of that now and then."""
+    return _Json(_Text("".join(_ENCODER.iterencode(content))) if by_pieces else content, status, headers)
+
+
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """`{"error": message}`: the one form of every error."""
+    return _Json({"error": message}, status, headers)
+
+
+class Guard:
+    """Wraps `app`. `hosts`: further names under which clients may ask (a proxy's, a machine's); loopback names are
+    always allowed, `*` allows all. `origins`: other origins whose pages may ask (CORS); none by default. `token`: a bearer
+    token that every request must bring but health probes and those for paths of which `public(path)` is true.
+    `noted(method, path, status, seconds)`: called for each answer.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: tuple[str, ...] = (),
+        origins: tuple[str, ...] = (),
+        token: str | None = None,
+        public: Callable[[str], bool] = lambda path: False,
+        noted: Noted = lambda method, path, status, seconds: None,
+    ) -> None:
+        self.app, self.hosts, self.origins, self.token = app, hosts, origins, token
+        self.public, self.noted = public, noted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return  # no other protocol is spoken here: uvicorn refuses the handshake
+        began = time.perf_counter()
+        identity = _identity(Headers(scope=scope).get("x-request-id", ""))
+        scope.setdefault("state", {})["request_id"] = identity
+        REQUEST.set(identity)
+        status = 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=message["headers"])
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["x-request-id"] = identity
+                origin = Headers(scope=scope).get("origin")
+                if origin is not None and origin in self.origins:
+                    headers["access-control-allow-origin"] = origin
+                    headers["access-control-expose-headers"] = _EXPOSED
+                if self.origins:
+                    headers["vary"] = "Origin"
+                message["headers"] = headers.raw
+            await send(message)
+
+        try:
+            refusal = self._refusal(Request(scope))
+            if refusal is not None:
+                await refusal(scope, receive, noting)
+            else:
+                await self.app(scope, receive, noting)
+        except Refused as error:
+            if status == 0:
+                await error_response(error.status, error.message, error.headers)(scope, receive, noting)
+        except Exception:
+            # Never a stack trace to the client; to the log, with the id that the client was given.
+            LOG.exception("a request failed")
+            if status == 0:
+                await error_response(500, f"something went wrong here; ask for request {identity}")(
+                    scope, receive, noting
+                )
+        finally:
+            seconds = time.perf_counter() - began
+            self.noted(scope["method"], scope["path"], status, seconds)
+            _log(scope, status, seconds)
+
+    def _refusal(self, request: Request) -> Response | None:
+        host = request.headers.get("host", "")
+        if not self._known(host):
+            # Against DNS rebinding: a page of somewhere else whose name was made to point here.
+            return error_response(
+                421, f"no such host here: {host[:80]!r}; start the server with --allow-host to allow it"
+            )
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in self.origins and _place(origin) != host:
+            return error_response(403, f"pages of {origin[:80]!r} may not ask; start the server with --allow-origin")
+        if request.method == "OPTIONS" and origin is not None:
+            # Before the token: browsers ask this without it.
+            return Response(status_code=204, headers=_PREFLIGHT)
+        # Not request.url's: that is put together with the Host header, which may hold a path of the client's choice.
+        path = request.scope["path"]
+        if self.token is not None and path not in _OPEN and not self.public(path):
+            given = request.headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+                return error_response(401, "a bearer token is wanted", {"www-authenticate": "Bearer"})
+        return None
+
+    def _known(self, host: str) -> bool:
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        return "*" in self.hosts or name.lower() in _LOCAL or name.lower() in {one.lower() for one in self.hosts}
+
+
+def _identity(given: str) -> str:
+    """A client's own request id where it is a sane one, else a new one."""
+    return given if 0 < len(given) <= 80 and given.isascii() and given.isprintable() else secrets.token_hex(8)
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None where it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as a bracket that is never closed
+        return None
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    told = facts(method=scope["method"], path=scope["path"], status=status, milliseconds=round(1000 * seconds, 2))
+    LOG.info("answered", extra=told)

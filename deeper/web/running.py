@@ -1,0 +1,55 @@
+"""Running an ASGI application with uvicorn: the socket, the limits, and that those who wait when the server ends get their
+answers."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from deeper.errors import UsageError
+from deeper.web.connections import Limits, patient
+
+# Connections that wait to be accepted.
+_BACKLOG = 1024
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises: UsageError, where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    one = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind((host, port))
+        # From now on clients wait instead of being refused: whoever reads the address may ask at once.
+        one.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        one.close()
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"cannot listen on {host}:{port} ({reason.lower()}); give another --host or --port") from None
+    return one
+
+
+def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
+    """Not yet running."""
+    config = uvicorn.Config(
+        app,
+        http=patient(limits),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=max(1, int(limits.idle_seconds)),
+        timeout_graceful_shutdown=int(limits.drain_seconds),
+        h11_max_incomplete_event_size=limits.header_bytes,
+        backlog=_BACKLOG,
+    )
+    return uvicorn.Server(config)
+
+
+def run(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
+    """Serve until SIGINT or SIGTERM; then take no more, answer what was taken, and return."""
+    server(app, limits).run(sockets=[listening])
