@@ -12,7 +12,7 @@ export DEEPER_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: help demo test check types format long benchmark test-tensorflow clean .venv-tensorflow
+.PHONY: help demo test check types format guide docs long benchmark test-tensorflow clean .venv-tensorflow
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 20
@@ -37,7 +37,7 @@ $(VENV)/parity/timm: $(VENV)/.installed-dev
 
 .venv-tensorflow/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-tensorflow
-	.venv-tensorflow/bin/python -m pip install --quiet 'tensorflow-cpu>=2.19' pillow pytest
+	.venv-tensorflow/bin/python -m pip install --quiet 'tensorflow-cpu>=2.19' pillow pytest onnx safetensors h5py flask
 	@touch $@
 
 .venv-tensorflow: .venv-tensorflow/.installed
@@ -57,6 +57,12 @@ check: $(VENV)/.installed-dev       ## style, types, architecture
 format: $(VENV)/.installed-dev      ## put the code into its shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+guide: $(VENV)/.installed-dev       ## run the guide's five notebooks and write what they show (DEEPER_GUIDE=full: all)
+	$(BIN)/python docs/guide/execute.py
+
+docs: $(VENV)/.installed-dev        ## the documentation as a site, into site/; fails on a warning or a dead link
+	$(BIN)/python docs/site.py
 
 long: $(VENV)/.installed-dev        ## soaks: fifty kills, property tests twenty times as long
 	$(BIN)/python -m pytest -m "(long or hypothesis) and not tensorflow" --hypothesis-profile=long

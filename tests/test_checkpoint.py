@@ -27,8 +27,26 @@ def test_round_trip(tmp_path):
 def test_prune_keeps_the_last_ones_and_the_best(tmp_path):
     for step in (2, 4, 6, 8, 10):
         checkpoint.save(tmp_path, facts(step), {"a": torch.zeros(1)})
-    checkpoint.prune(tmp_path, keep=2, best=4)
+    checkpoint.prune(tmp_path, keep=2, best=4, saved=10)
     assert checkpoint.steps(tmp_path) == [4, 8, 10]
+
+
+@pytest.mark.parametrize("left", [0, 3, 40, -1, None])
+def test_a_damaged_checkpoint_displaces_no_sound_one(tmp_path, left):
+    """`left`: bytes of the tensors that remain; None: the description is gone."""
+    for step in (2, 4, 6, 8):
+        folder = checkpoint.save(tmp_path, facts(step), {"a": torch.randn(50)})
+        if step in (4, 8):
+            data = (folder / "tensors.safetensors").read_bytes()
+            if left is None:
+                (folder / "checkpoint.json").unlink()
+            else:
+                (folder / "tensors.safetensors").write_bytes(data[:left])
+    checkpoint.prune(tmp_path, keep=2, best=None, saved=6)
+    assert checkpoint.steps(tmp_path) == [2, 6, 8], "what lies beyond 6 is replaced when the run comes by"
+    checkpoint.save(tmp_path, facts(8), {"a": torch.randn(50)})
+    checkpoint.prune(tmp_path, keep=2, best=None, saved=8)
+    assert checkpoint.steps(tmp_path) == [6, 8]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 100, -1])
@@ -67,3 +85,17 @@ def test_what_was_left_half_written_is_not_a_checkpoint(tmp_path):
     checkpoint.save(tmp_path, facts(3), {"a": torch.randn(5)})
     (tmp_path / ".step-00000004.partial-99").mkdir()
     assert checkpoint.steps(tmp_path) == [3]
+
+
+def test_the_same_state_again_leaves_a_sound_checkpoint_alone(tmp_path) -> None:
+    tensors = {"model/weight": torch.arange(4.0)}
+    folder = checkpoint.save(tmp_path, {"step": 5}, tensors)
+    before = (folder / "tensors.safetensors").stat().st_ino
+    checkpoint.save(tmp_path, {"step": 5}, tensors)
+    assert (folder / "tensors.safetensors").stat().st_ino == before
+    # A damaged one, or one of another state, is replaced.
+    (folder / "tensors.safetensors").write_bytes(b"cut off")
+    checkpoint.save(tmp_path, {"step": 5}, tensors)
+    torch.testing.assert_close(checkpoint.read(tmp_path, 5)[1], tensors)
+    checkpoint.save(tmp_path, {"step": 5}, {"model/weight": torch.ones(4)})
+    torch.testing.assert_close(checkpoint.read(tmp_path, 5)[1]["model/weight"], torch.ones(4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 
 import pytest
 from hypothesis import given
@@ -11,14 +12,14 @@ from hypothesis import strategies as st
 
 from deeper import errors
 from deeper.cli import EXIT_CODES
-from deeper.errors import DeeperError, nearest, printable
+from deeper.errors import DeeperError, nearest, printable, typed
 
 ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, DeeperError)]
 
 
 def test_every_error_has_an_exit_code_of_its_own() -> None:
     codes = [error.exit_code for error in ERRORS]
-    assert len(codes) == len(set(codes)) == 10
+    assert len(codes) == len(set(codes)) == 12
     # 128 + N are the signals', 125–127 the shell's.
     assert all(0 < code < 125 for code in codes)
 
@@ -84,3 +85,12 @@ def test_printable_is_one_line_that_can_be_printed(text: str, limit: int) -> Non
     assert line.isprintable()
     assert len(line) <= limit
     line.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/first", "my photos/Sonnenblume groß", "a'b\"c", "$(rm -rf x)", "`x`", "-rf", "三色堇 💐"]
+)
+def test_a_proposed_command_can_be_pasted(path: str) -> None:
+    assert shlex.split(typed(path)) == [path]
+    assert typed("runs/first") == "runs/first"
+    assert "\n" not in typed("a\nb")

@@ -315,3 +315,18 @@ def test_json_of_other_writers_is_read(tmp_path: Path) -> None:
         (tmp_path / "a.json").write_bytes(content)
         with pytest.raises(ValueError):
             files.read_json(tmp_path / "a.json")
+
+
+def test_what_dead_processes_left_half_written_goes_and_nothing_else(tmp_path: Path) -> None:
+    dead = 2**22 + 1  # beyond any process number of Linux
+    (tmp_path / f".one.partial-{dead}").write_text("half")
+    (tmp_path / f".two.partial-{dead}").mkdir()
+    (tmp_path / f".two.partial-{dead}" / "inside").write_text("half")
+    kept = [f".mine.partial-{os.getpid()}", ".partial-", "one.partial-1", ".one.partial-x", "two"]
+    for name in kept:
+        (tmp_path / name).write_text("")
+    files.remove_leftovers(tmp_path, "one")
+    assert names(tmp_path) == sorted([*kept, f".two.partial-{dead}"])
+    files.remove_leftovers(tmp_path)
+    assert names(tmp_path) == sorted(kept)
+    files.remove_leftovers(tmp_path / "nowhere")

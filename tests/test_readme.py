@@ -54,8 +54,8 @@ def test_the_tour_runs_from_its_first_line_to_its_last(place):
     lines = tour()
     assert len(lines) >= 9
     for line in lines:
-        if line.startswith("deeper board"):
-            _board(words_of(line), place)
+        if line.startswith(("deeper board", "deeper serve")):
+            _until_interrupted(words_of(line), place)
             continue
         done = subprocess.run(words_of(line), cwd=place, env=environment(), capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
@@ -65,8 +65,8 @@ def test_the_tour_runs_from_its_first_line_to_its_last(place):
     assert "notes.png" in (place / "datasets/photos/rejected.csv").read_text()
 
 
-def _board(words: list[str], place: Path) -> None:
-    """TensorBoard runs until it is interrupted: wait for its address, then press Ctrl-C."""
+def _until_interrupted(words: list[str], place: Path) -> None:
+    """TensorBoard and the server run until they are interrupted: wait for the address, then press Ctrl-C."""
     process = subprocess.Popen(
         [*words, "--port", "0"],
         cwd=place,

@@ -49,7 +49,7 @@ def test_dir_and_wrong_names() -> None:
 
 def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(deeper.__file__).read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     seen = {
         alias.asname or alias.name: (node.module, alias.name)
         for node in block.body

@@ -74,12 +74,65 @@ def test_csv_patterns_and_a_list_on_standard_input(run, pictures, tmp_path):
         words, input=f"{pictures}/inner/c.png\n\n", capture_output=True, text=True, cwd=tmp_path, check=True
     )
     rows = list(csv.reader(io.StringIO(done.stdout)))
-    assert rows[0] == ["path", "class", "probability"]
+    assert rows[0] == ["path", "class", "probability", "unsure"]
     assert [row[0] for row in rows[1:]] == [
         *(str(pictures / n) for n in ("a.png", "b.png", "inner/c.png")),
         str(hostile),
     ]
     assert all(0 < float(row[2]) <= 1 for row in rows[1:])
+
+
+def test_patterns_reach_into_folders(run_deeper, run, pictures):
+    done = run_deeper("predict", run, str(pictures.parent / "pict*"), str(pictures / "*"))
+    assert done.returncode == 0
+    names = [Path(line.split(": ")[0]).relative_to(pictures) for line in done.stdout.splitlines()]
+    inside = [Path("a.png"), Path("b.png"), Path("inner/c.png")]
+    # The second pattern names notes.txt too, which is tried, and said.
+    assert names == inside + inside and "notes.txt" in done.stderr
+
+
+def test_answers_come_one_by_one_as_names_do(run, pictures):
+    words = [sys.executable, "-m", "deeper", "predict", str(run), "-"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        for name in ("b.png", "inner/c.png", "a.png"):
+            process.stdin.write(f"{pictures / name}\n")
+            process.stdin.flush()
+            # Standard input stays open: the answer must not wait for its end.
+            assert process.stdout.readline().startswith(f"{pictures / name}: ")
+        process.stdin.write(f"{pictures / 'a.png'}")  # without an end of line
+        process.stdin.close()
+        assert process.stdout.readline().startswith(f"{pictures / 'a.png'}: ")
+        assert process.wait(20) == 0
+
+
+def test_the_least_decided_first(run_deeper, run, pictures):
+    every = run_deeper("predict", run, pictures, "--rank-uncertain", "--csv")
+    rows = list(csv.DictReader(io.StringIO(every.stdout)))
+    probabilities = [float(row["probability"]) for row in rows]
+    assert every.returncode == 0 and len(rows) == 3 and probabilities == sorted(probabilities)
+    two = run_deeper("predict", run, pictures, "--csv", "--rank-uncertain", "2")
+    assert two.stdout.splitlines() == every.stdout.splitlines()[:3]
+    for words in (("--rank-uncertain", run, pictures), (run, pictures, "--rank-uncertain", "0")):
+        done = run_deeper("predict", *words)
+        assert done.returncode == 2 and "--rank-uncertain: wanted a whole number" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_cannot_be_copied_stops_nothing(run_deeper, run, pictures, tmp_path):
+    (tmp_path / "sorted").mkdir()
+    first = run_deeper("predict", run, pictures, "--sort-into", tmp_path / "sorted")
+    assert first.returncode == 0
+    copied = sorted((tmp_path / "sorted").rglob("*.png"))
+    assert len(copied) == 3
+    # A file where the folder of a class must be: of these nothing can be copied.
+    blocked = copied[0].relative_to(tmp_path / "sorted").parts[0]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / blocked).write_text("in the way")
+    done = run_deeper("predict", run, pictures, "--sort-into", tmp_path / "other", "--json")
+    plain = json.loads(done.stdout)
+    assert len(plain["predictions"]) + len(plain["failed"]) == 3 and plain["failed"]
+    assert all("but not copied" in one["reason"] for one in plain["failed"])
+    assert done.returncode == (0 if plain["predictions"] else 3)
 
 
 @pytest.mark.parametrize("flag", ["--csv", "--json"])

@@ -69,3 +69,44 @@ def test_brier(answers):
 def test_likelihood_stays_finite_where_float_probabilities_vanish():
     logs = np.array([[-2000.0, 0.0]])
     assert calibration.negative_log_likelihood(logs, np.array([0])) == 2000
+
+
+def _answers(scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits whose softmax is exactly calibrated at temperature `scale`, and labels drawn from it."""
+    draws = np.random.default_rng(0)
+    logits = draws.normal(0, 2, (20_000, 5))
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    labels = (shares.cumsum(1) > draws.random((len(shares), 1))).argmax(1)
+    return (logits * scale).astype(np.float32), labels.astype(np.int64)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_the_temperature_is_found(scale) -> None:
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax as reference
+
+    logits, labels = _answers(scale)
+
+    def loss(logarithm: float) -> float:
+        return -reference(logits.astype(np.float64) / np.exp(logarithm), axis=1)[np.arange(len(labels)), labels].mean()
+
+    wanted = np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-6}).x)
+    found = calibration.fitted_temperature(logits, labels)
+    assert found == pytest.approx(wanted, rel=1e-3) and found == pytest.approx(scale, rel=0.05)
+
+
+def test_a_net_that_is_always_right_gets_a_finite_temperature() -> None:
+    logits = np.eye(4, dtype=np.float32) * 10
+    assert 0.04 < calibration.fitted_temperature(logits, np.arange(4)) < 0.06
+    assert 15 < calibration.fitted_temperature(logits, np.roll(np.arange(4), 1)) < 21
+
+
+def test_one_right_answer_in_a_hundred_is_unsure() -> None:
+    confidence = np.linspace(0.3, 0.98, 1000)
+    right = np.ones(1000, bool)
+    right[::3] = False
+    low = calibration.unsure_below(confidence, right)
+    assert (confidence[right] < low).mean() == pytest.approx(0.01, abs=0.002)
+    assert calibration.unsure_below(np.ones(10), np.ones(10, bool)) == 0.99
+    assert calibration.unsure_below(confidence, np.zeros(1000, bool)) == 0.0

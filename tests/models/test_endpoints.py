@@ -209,3 +209,44 @@ def test_scopes_are_those_of_slim() -> None:
     assert "Mixed_6b/Branch_2/Conv2d_0e_1x7/norm" in scopes
     assert "Mixed_7a/Branch_0/Conv2d_1a_3x3/activation" in scopes
     assert "Mixed_5b/Branch_3/AvgPool_0a_3x3" in scopes
+
+
+# Figure 5 of arXiv 1502.03167 by TF-Slim's names: 1×1; 3×3 reduce and 3×3; double 3×3 reduce and double 3×3; pool and
+# projection. Its pool projections of (4c) and (4d), 128, contradict its own 576 outputs: 96 there, as in TF-Slim.
+FIGURE_5 = {
+    "Mixed_3b": (64, (64, 64), (64, 96), ("AveragePool", 32)),
+    "Mixed_3c": (64, (64, 96), (64, 96), ("AveragePool", 64)),
+    "Mixed_4a": (None, (128, 160), (64, 96), ("MaxPool", None)),
+    "Mixed_4b": (224, (64, 96), (96, 128), ("AveragePool", 128)),
+    "Mixed_4c": (192, (96, 128), (96, 128), ("AveragePool", 128)),
+    "Mixed_4d": (160, (128, 160), (128, 160), ("AveragePool", 96)),
+    "Mixed_4e": (96, (128, 192), (160, 192), ("AveragePool", 96)),
+    "Mixed_5a": (None, (128, 192), (192, 256), ("MaxPool", None)),
+    "Mixed_5b": (352, (192, 320), (160, 224), ("AveragePool", 128)),
+    "Mixed_5c": (352, (192, 320), (192, 224), ("MaxPool", 128)),
+}
+
+
+def test_v2_has_the_columns_of_its_papers_figure() -> None:
+    model = build("inception_v2", "paper")
+    assert tuple(model.Conv2d_1a_7x7.convolution.weight.shape) == (64, 3, 7, 7)
+    for name, (one, three, double, (pool, projection)) in FIGURE_5.items():
+        shrinks = one is None
+        wanted = [] if shrinks else [[(one, 1, 1)]]
+        last = 2 if shrinks else 1
+        wanted.append([(three[0], 1, 1), (three[1], 3, last)])
+        wanted.append([(double[0], 1, 1), (double[1], 3, 1), (double[1], 3, last)])
+        wanted.append([] if projection is None else [(projection, 1, 1)])
+        block = getattr(model, name)
+        branches = [
+            [
+                (layer.out_channels, layer.kernel_size[0], layer.stride[0])
+                for layer in branch.modules()
+                if isinstance(layer, nn.Conv2d)
+            ]
+            for branch in block.children()
+        ]
+        assert branches == wanted, name
+        *_, pooling = block.children()
+        kinds = [type(layer).__name__ for layer in pooling.modules()]
+        assert [kind for kind in kinds if kind.endswith("Pool")] == [pool], name

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 from deeper.errors import UsageError
+from deeper.models import Architecture, create
 from deeper.models.noise import Dropout, set_noise
 
 
@@ -75,3 +77,14 @@ def test_without_set_noise_torch_draws() -> None:
 def test_impossible_probability_is_refused(probability: float) -> None:
     with pytest.raises(UsageError, match=r"must be in \[0, 1\)"):
         Dropout(probability)
+
+
+def test_compiled_once_for_all_steps() -> None:
+    """A step's key is no part of what is compiled."""
+    model = create(Architecture(model="nielsen", classes=10, channels=1, height=28, width=28)).train()
+    counter = CompileCounter()
+    compiled = torch.compile(model, backend=counter, fullgraph=True, dynamic=False)
+    for step in range(3):
+        set_noise(model, 0, step)
+        compiled(torch.ones(2, 1, 28, 28))
+    assert counter.frame_count == 1

@@ -45,6 +45,7 @@ def step_done(step: int, clock: float = 1.0) -> StepDone:
         learning_rate=0.01,
         images_per_second=1000 * clock,
         seconds=step * clock,
+        size=(4, 4),
     )
 
 
@@ -57,6 +58,7 @@ def epoch_done(step: int, clock: float = 1.0) -> EpochDone:
         averaged=True,
         best=step == 10,
         pictures=lambda positions: np.zeros((len(positions), 4, 4, 1), np.uint8),
+        size=(4, 4),
     )
 
 

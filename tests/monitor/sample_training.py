@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from deeper.models.output import Output
 from deeper.training.events import (
     CheckpointDue,
     DetailDone,
-    DetailStarting,
     EpochDone,
     Event,
     Finished,
@@ -86,6 +86,15 @@ def squares(
     return pictures, labels
 
 
+@torch.no_grad()
+def forward_again(model: nn.Module, images: Tensor) -> None:
+    """As the loop does it: without a trace."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.random.fork_rng([]):
+        model(images)
+    model.load_state_dict(before)
+
+
 def train(
     *,
     model: nn.Module,
@@ -119,19 +128,16 @@ def train(
     for step in range(first_step, steps):
         chosen = np.random.default_rng(step).integers(0, len(training[1]), batch)
         images, labels = tensor(training[0][chosen]), torch.from_numpy(training[1][chosen])
-        detail = step % detail_every == 0
-        if detail:
-            yield DetailStarting(step=step)
         model.train()
         output = model(images - 0.5)
         loss = F.cross_entropy(output.logits, labels)
         auxiliary = sum((F.cross_entropy(head, labels) for head in output.aux), torch.zeros(()))
         optimizer.zero_grad()
         (loss + 0.4 * auxiliary).backward()  # type: ignore[no-untyped-call]
-        if detail:
-            yield DetailDone(
-                step=step, model=model, images=images, labels=labels, ids=[f"train/{i:05}" for i in chosen]
-            )
+        if step % detail_every == 0:
+            ids = [f"train/{i:05}" for i in chosen]
+            again = partial(forward_again, model, images - 0.5)
+            yield DetailDone(step=step, model=model, images=images, labels=labels, ids=ids, again=again)
         optimizer.step()
         done = step + 1
         if done % 5 == 0:
@@ -149,6 +155,7 @@ def train(
                 learning_rate=0.05,
                 images_per_second=1234.0,
                 seconds=done * 0.1,
+                size=tuple(images.shape[2:]),  # type: ignore[arg-type]
             )
         if done % per_epoch == 0:
             model.eval()
@@ -169,6 +176,7 @@ def train(
                 averaged=False,
                 best=True,
                 pictures=lambda positions: validation[0][np.asarray(positions, np.int64)],
+                size=validation[0].shape[1:3],
             )
             yield CheckpointDue(step=done, state=None, best=True)  # type: ignore[arg-type]
     yield Finished(step=steps, seconds=steps * 0.1, reason=reason, best_step=steps)

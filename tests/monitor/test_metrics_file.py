@@ -51,6 +51,7 @@ def test_lines_hold_what_the_events_said(tmp_path: Path) -> None:
         "regularisation": 0.25,
         "accuracy": 0.5,
         "learning_rate": 0.01,
+        "size": [4, 4],
         "images_per_second": 1000.0,
         "seconds": 5.0,
     }

@@ -99,7 +99,8 @@ def test_projector_files_fit_together(tmp_path: Path, count: int, shape: tuple[i
     assert {len(line.split("\t")) for line in vectors} == {min(projector.COMPONENTS, 70) if count > 50 else 70}
     config = (tmp_path / "projector_config.pbtxt").read_text()
     width, height = [int(line.split(":")[1]) for line in config.splitlines() if "single_image_dim" in line]
-    sprite = Image.open(tmp_path / "projector/sprite.png")
+    with Image.open(tmp_path / "projector/sprite.png") as sprite:
+        pass
     assert sprite.width <= projector.SPRITE and sprite.height <= projector.SPRITE
     columns = sprite.width // width
     assert columns * columns >= count and sprite.height == columns * height

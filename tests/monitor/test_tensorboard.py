@@ -227,6 +227,8 @@ def test_watching_changes_nothing(tmp_path: Path) -> None:
         for event in train(model=model, training=squares(100), validation=squares(50), classes=CLASSES, steps=20):
             if board:
                 board.handle(event)
+        if board:
+            board.close()
         return dict(model.state_dict()), torch.rand(4)
 
     plain, watched = weights(False), weights(True)

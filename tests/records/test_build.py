@@ -92,7 +92,7 @@ def test_mean_and_deviation_are_those_of_the_training_pixels(
     assert (info.sizes.smallest, info.sizes.median, info.sizes.largest) == ((9, 5), (9, 10), (9, 16))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (256, 256, 3), (2, 30_000, 1), (30_000, 2, 3)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (128, 128, 3), (2, 30_000, 1), (8_000, 2, 3)])
 def test_sums_are_exact(shape: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(0).integers(250, 256, shape, np.uint8)
     found = moments(pixels)
@@ -106,8 +106,12 @@ def test_sums_of_a_large_picture_are_near(shape: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     found = moments(pixels)
     assert abs(found.pixels / (shape[0] * shape[1]) - 1) < 0.06
-    np.testing.assert_allclose(found.mean(), pixels.reshape(-1, 3).mean(axis=0) / 255, rtol=0.005)
-    np.testing.assert_allclose(found.deviation(), pixels.reshape(-1, 3).std(axis=0) / 255, rtol=0.005)
+    np.testing.assert_allclose(
+        found.mean(), pixels.reshape(-1, 3).mean(axis=0) / 255, rtol=0.015
+    )  # of 2^14 values or more
+    np.testing.assert_allclose(
+        found.deviation(), pixels.reshape(-1, 3).std(axis=0) / 255, rtol=0.015
+    )  # of 2^14 values or more
 
 
 def test_mixed_grey_and_colour_have_three_channels_unless_one_is_asked_for(

@@ -226,6 +226,7 @@ def test_an_end_in_the_middle_leaves_no_dataset_and_no_process(
     assert len(workers) == 2
     process.send_signal(number)
     assert process.wait(20) == code
+    process.stdout.close()
     assert not out.exists()
     assert len(list(tmp_path.iterdir())) == left
     deadline = time.monotonic() + 10

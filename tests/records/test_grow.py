@@ -6,15 +6,19 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from deeper import files
+from deeper.cli import main as cli_main
 from deeper.errors import DatasetError, UsageError
-from deeper.records import BuildOptions, Dataset, build
+from deeper.records import BuildOptions, Dataset, build, open_source
 from deeper.records import info as dataset_info
 from deeper.records.lock import locked
 from deeper.records.sources import Item, Rejected, Source
@@ -230,6 +234,77 @@ def test_a_kill_between_the_files_and_the_description_is_mended_by_the_next_addi
     assert any("left by an addition that was cut off" in notice for notice in report.notices)
     assert verify(made).sound
     assert not [name for name in os.listdir(made) if name.startswith(".")]
+
+
+def test_an_interrupt_after_the_description_is_in_place_keeps_what_was_added(
+    made: Path, listing: Make, array_items: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = files.fsync_folder
+
+    def fsync_then_interrupt(path: Path) -> None:
+        synced(path)
+        if Path(path) == made and dataset_info.load(made).additions == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "fsync_folder", fsync_then_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build(listing(array_items(30, prefix="new", seed=1)), made, options=ADD)
+    monkeypatch.undo()
+    report = verify(made)
+    assert (report.sound, report.records) == (True, 90)
+
+
+def test_an_addition_that_waited_begins_from_what_is_there_then(
+    made: Path, listing: Make, array_items: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deeper.records import grow
+
+    first = True
+
+    @contextmanager
+    def locked_late(folder: Path) -> Iterator[None]:
+        nonlocal first
+        if first:
+            first = False
+            build(listing(array_items(30, prefix="other", seed=1)), made, options=ADD)
+        with locked(folder):
+            yield
+
+    monkeypatch.setattr(grow, "locked", locked_late)
+    build(listing(array_items(30, prefix="new", seed=2)), made, options=ADD)
+    report = verify(made)
+    assert (report.sound, report.records) == (True, 120)
+
+
+def test_a_grown_dataset_keeps_its_group_by(tmp_path: Path) -> None:
+    """Pictures of a plant that was seen before join it, without the rule being said again; another rule is refused."""
+    rng = np.random.default_rng(0)
+    for part, numbers in (("first", (0, 1)), ("more", (2, 3))):
+        for name in "ab":
+            (tmp_path / part / name).mkdir(parents=True)
+            for plant in range(20):
+                for number in numbers:
+                    picture = Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8))
+                    picture.save(tmp_path / part / name / f"plant{name}{plant:02d}_{number}.png")
+    out = tmp_path / "made"
+    rule = "(plant.[0-9]+)_"
+    cli_main(["build", str(tmp_path / "first"), "--out", str(out), "--group-by", rule])
+    for wrong in ("folder", "(plant.)"):
+        with pytest.raises(UsageError, match=r"was built with --group-by '\(plant.*leave --group-by out"):
+            build(str(tmp_path / "more"), out, options=replace(ADD, group_by=wrong))
+    ungrouped = open_source(tmp_path / "more")
+    with pytest.raises(UsageError, match="no picture of the source has a group"):
+        build(ungrouped, out, options=ADD)
+    cli_main(["build", str(tmp_path / "more"), "--out", str(out), "--add"])
+    dataset = Dataset(out)
+    where: dict[str | None, set[str]] = {}
+    for name in dataset.info.splits:
+        for group in dataset.split(name).groups:
+            where.setdefault(group, set()).add(name)
+    assert dataset.info.count == 160
+    assert len(where) == 40
+    assert all(len(splits) == 1 for splits in where.values())
+    build(str(tmp_path / "more"), out, options=ADD)  # from Python, unopened, the same rule holds
 
 
 def test_two_additions_at_once_are_refused(made: Path, listing: Make, array_items: Arrays) -> None:

@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -327,3 +328,48 @@ def test_shards_are_cut_by_size(tmp_path: Path) -> None:
     assert [shard.file for shard in shards] == [f"train-0000{number}-of-00004.tfrecord" for number in range(4)]
     assert b"".join((tmp_path / shard.file).read_bytes() for shard in shards) == b"".join(records)
     assert shards[0].bytes == (tmp_path / shards[0].file).stat().st_size
+
+
+def mean_of_train(folder: Path) -> float:
+    split = Dataset(folder).split("train")
+    return float(np.mean([split.picture(row) for row in range(len(split))])) / 255
+
+
+def test_repair_measures_anew_where_a_file_lost_whole_records(made: Path) -> None:
+    """A file that ends between two records holds no damaged byte."""
+    path = made / dataset_info.load(made).splits["train"].shards[-1].file
+    last, _ = index_of(path)[-1]
+    path.write_bytes(path.read_bytes()[:last])
+    repair(made)
+    info = dataset_info.load(made)
+    assert verify(made).sound
+    assert info.moments.pixels == info.splits["train"].count * 64
+    np.testing.assert_allclose(info.mean, [mean_of_train(made)], rtol=1e-12)
+
+
+def test_a_repair_that_was_cut_off_before_the_description_measures_anew(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*rest: object) -> None:
+        raise KeyboardInterrupt
+
+    flip(first_shard(made), 200)
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_info, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            repair(made)
+    repair(made)
+    info = dataset_info.load(made)
+    assert verify(made).sound
+    assert info.moments.pixels == info.splits["train"].count * 64
+    np.testing.assert_allclose(info.mean, [mean_of_train(made)], rtol=1e-12)
+
+
+def test_statistics_of_other_pictures_are_found_and_repaired(made: Path) -> None:
+    info = dataset_info.load(made)
+    wrong = replace(info.moments, pixels=info.moments.pixels + 64)
+    dataset_info.save(made, replace(info, moments=wrong, mean=wrong.mean(), deviation=wrong.deviation()))
+    assert ["mean and deviation are of" in problem.what for problem in verify(made).problems] == [True]
+    repair(made)
+    assert verify(made).sound
+    assert dataset_info.load(made).moments == info.moments

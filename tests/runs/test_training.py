@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from deeper.errors import RunError, UsageError
 from deeper.prediction import Classifier
 from deeper.runs import Fold, Run, evaluate_run, folds, repeat, resume, seed_names, train
-from deeper.runs.work import fold_members
+from deeper.runs.pictures import fold_members
+from deeper.runs.work import Work
 from deeper.training.events import DetailDone, EpochDone, StepDone
 
 QUICK = {"batch": 50, "precision": "fp32", "report_every": 4}
@@ -74,12 +76,23 @@ def test_a_golden_loss_curve(small_dataset, tmp_path):
         if isinstance(event, StepDone):
             losses.append(event.loss)
 
-    train(small_dataset, epochs=2, out=tmp_path / "run", quiet=True, options=QUICK, seed=1, handlers=[note])
+    options = QUICK | STATED
+    train(small_dataset, epochs=2, out=tmp_path / "run", quiet=True, options=options, seed=1, handlers=[note])
     np.testing.assert_allclose(losses, GOLDEN, rtol=1e-2)
 
 
+# What a recipe tunes is stated here, so that a better recipe leaves the curve as it is.
+STATED = {
+    "label_smoothing": 0.1,
+    "optimizer.name": "adamw",
+    "optimizer.rate": 0.0045,
+    "optimizer.beta2": 0.99,
+    "optimizer.weight_decay": 0.01,
+    "schedule.name": "one_cycle",
+    "schedule.peak_at": 0.2,
+}
 # Printed by this test on 2026-11-23; fp32 on one thread.
-GOLDEN = [2.295012, 2.261068, 1.994408, 1.800535, 1.643933, 1.532227]
+GOLDEN = [2.297395, 2.220505, 2.021027, 1.951152, 1.709094, 1.515639]
 
 
 def test_minutes_become_a_fixed_number_of_steps(small_dataset, tmp_path):
@@ -87,6 +100,13 @@ def test_minutes_become_a_fixed_number_of_steps(small_dataset, tmp_path):
     assert result.reason == "done"
     assert Run(tmp_path / "run").config.steps == result.step
     assert 1 < result.seconds < 15
+
+
+def test_minutes_that_leave_little_for_steps_say_so(small_dataset, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(Work, "_seconds_of_checks", lambda *_: 1000.0)
+    train(small_dataset, minutes=0.005, out=tmp_path / "run", options=QUICK)
+    said = capfd.readouterr()
+    assert "give more --minutes" in said.out + said.err
 
 
 def test_the_timed_steps_leave_no_trace(small_dataset, tmp_path):
@@ -119,10 +139,32 @@ def test_a_finished_run_resumes_to_itself(finished):
 
 
 def test_folds_part_the_pictures(small_dataset):
-    keys = small_dataset.split("train").keys
-    members = [fold_members(keys, fold) for fold in folds(4)]
-    assert np.array_equal(np.sum(members, axis=0), np.ones(len(keys)))
-    assert max(member.sum() for member in members) - min(member.sum() for member in members) <= 1
+    split = small_dataset.split("train")
+    members = [fold_members([split], fold) for fold in folds(4)]
+    assert np.array_equal(np.sum(members, axis=0), np.ones(len(split)))
+    per_class = np.array([np.bincount(split.labels[one], minlength=10) for one in members])
+    assert (per_class.max(axis=0) - per_class.min(axis=0) <= 1).all(), "of each class an equal part"
+
+
+def test_folds_keep_groups_whole(small_dataset):
+    given = small_dataset.split("train")
+    groups = [f"writer {number // 6}" for number in range(len(given))]
+    split = SimpleNamespace(ids=given.ids, labels=given.labels, keys=given.keys, groups=groups)
+    members = [fold_members([split], fold) for fold in folds(3)]
+    assert np.array_equal(np.sum(members, axis=0), np.ones(len(groups)))
+    for one in members:
+        assert not set(np.array(groups)[one]) & set(np.array(groups)[~one])
+
+
+def test_a_fold_that_was_begun_before_folds_knew_groups_keeps_its_pictures(small_dataset, tmp_path):
+    train(small_dataset, epochs=1, out=tmp_path / "run", quiet=True, options=QUICK, fold=Fold(index=0, count=3))
+    config = tmp_path / "run" / "config.toml"
+    assert Run(tmp_path / "run").config.fold.drawn == "groups"
+    config.write_text(config.read_text().replace('drawn = "groups"\n', ""))
+    fold = Run(tmp_path / "run").config.fold
+    assert fold.drawn == "pictures"
+    chosen = fold_members([small_dataset.split("train")], fold)
+    assert chosen.sum() == 200
 
 
 def test_a_fold_validates_on_what_it_does_not_train_on(small_dataset, tmp_path):
@@ -157,6 +199,11 @@ def test_a_series_reports_mean_and_deviation_and_goes_on_where_it_stopped(small_
         repeat(out / "seed-0", ["a", "b"], one, one)
     with pytest.raises(UsageError, match="at least 2"):
         seed_names(0, 1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "summary.json").write_text("my own notes")
+    with pytest.raises(RunError, match="summary.json in .*other is not this series'"):
+        repeat(tmp_path / "other", seed_names(0, 2), one, one)
+    assert (tmp_path / "other" / "summary.json").read_text() == "my own notes"
 
 
 def test_a_network_of_ones_own_works_like_a_built_in_one(small_dataset, tmp_path, monkeypatch):
@@ -178,3 +225,10 @@ def test_a_network_of_ones_own_works_like_a_built_in_one(small_dataset, tmp_path
     assert (
         Classifier(tmp_path / "run", model="my_nets:Tiny")(np.zeros((28, 28), np.uint8)).label in small_dataset.classes
     )
+
+
+def test_epochs_and_seed_may_stand_among_the_options(small_dataset, tmp_path) -> None:
+    one = train(small_dataset, out=tmp_path / "one", quiet=True, options={**QUICK, "epochs": 1, "seed": 3})
+    two = train(small_dataset, out=tmp_path / "two", quiet=True, options={**QUICK, "epochs": 4}, epochs=1, seed=3)
+    assert one.step == two.step == 12
+    assert one.run.config.options == two.run.config.options and one.run.config.options.seed == 3

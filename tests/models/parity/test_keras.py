@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeper.errors import UsageError
+from deeper.errors import WeightsError
 from deeper.models import Architecture, create
 from deeper.models.blocks import AveragePool, Convolution, MaxPool, Style
 from deeper.models.weights import from_keras_arrays
@@ -53,7 +53,7 @@ def test_logits(name: str, size: int, tmp_path: Path) -> None:
     assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
     with torch.no_grad():
         assert_parity(model(images).logits, logits)
-    with pytest.raises(UsageError, match="no place for stranger"):
+    with pytest.raises(WeightsError, match="no place for stranger"):
         from_keras_arrays(model, name, {**layers, "stranger": {"kernel": torch.zeros(1)}})
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeper.errors import UsageError
+from deeper.errors import WeightsError
 from deeper.models import Architecture, Output, create
 from deeper.models.weights import translate
 from tests.models.parity.references import assert_parity, pictures, randomise, references
@@ -107,14 +107,14 @@ def test_every_key_is_accounted_for() -> None:
     placed = translate(model, "inception_v3", state, "torchvision")
     assert set(placed) == set(model.state_dict())
     assert len(placed) == len(state)
-    with pytest.raises(UsageError, match=r"no place for Mixed_9z\.branch1x1\.conv\.weight"):
+    with pytest.raises(WeightsError, match=r"no place for Mixed_9z\.branch1x1\.conv\.weight"):
         translate(model, "inception_v3", {**state, "Mixed_9z.branch1x1.conv.weight": torch.ones(1)}, "torchvision")
     without = {key: value for key, value in state.items() if key != "fc.bias"}
-    with pytest.raises(UsageError, match=r"nothing for Logits\.bias"):
+    with pytest.raises(WeightsError, match=r"nothing for Logits\.bias"):
         translate(model, "inception_v3", without, "torchvision")
-    with pytest.raises(UsageError, match=r"Logits\.weight is 3 × 2048, wanted 40 × 2048"):
+    with pytest.raises(WeightsError, match=r"Logits\.weight is 3 × 2048, wanted 40 × 2048"):
         translate(model, "inception_v3", {**state, "fc.weight": torch.zeros(3, 2048)}, "torchvision")
-    with pytest.raises(UsageError, match="no weights of torchvision for inception_v4"):
+    with pytest.raises(WeightsError, match="no weights of torchvision for inception_v4"):
         translate(model, "inception_v4", state, "torchvision")
 
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from deeper import draws
-from deeper.errors import SourceError
-from deeper.records.sources import Listing, open_source
+from deeper.errors import SourceError, UsageError
+from deeper.records.sources import Listing, SourceOptions, open_source
 from deeper.records.sources.digits import open_digits
 from deeper.records.sources.drawing import Hand, draw_glyphs
 from deeper.records.sources.glyphs import DENSITY, FONTS, distance_fields
@@ -134,3 +134,8 @@ def test_drawing_imports_neither_matplotlib_nor_torch() -> None:
         "sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_named_set_has_no_groups() -> None:
+    with pytest.raises(UsageError, match="no pictures of 'digits' belong together"):
+        open_source("digits", options=SourceOptions(group_by="folder"))

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from deeper.cli import main
+
+
+def test_it_prints_how_to_use_the_result(small_dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["find-rate", str(small_dataset.path), "--batch", "50", "--precision", "fp32", "--steps", "100"]
+    main([*words, "--out", "rates"])
+    printed = capsys.readouterr().out
+    assert printed.startswith("learning rate 0.0")
+    assert f"next: deeper train {small_dataset.path} --batch 50 --rate 0.0" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["rates"]
+    main([*words, "--json"])
+    plain = json.loads(capsys.readouterr().out)
+    assert plain == json.loads((tmp_path / "rates" / "rates.json").read_text())
+    assert len(plain["rates"]) == len(plain["losses"]) == len(plain["smoothed"]) == len(plain["slopes"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nowhere"], 3, "nowhere"),
+        (["digits", "--low", "1", "--high", "0.1"], 2, "0 < low < high"),
+        (["digits", "--set", "batch"], 2, "wanted NAME=VALUE"),
+    ],
+)
+def test_bad_input_is_one_line(words, code, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["find-rate", *words])
+    printed = capsys.readouterr()
+    assert left.value.code == code and message in printed.err
+    assert printed.err.count("\n") == 1 and printed.out == "" and list(tmp_path.iterdir()) == []

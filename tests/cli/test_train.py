@@ -1,0 +1,113 @@
+"""`deeper train` as it is typed: series, their interrupts, and words that cannot be meant."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from deeper.cli import main
+from deeper.runs import Run
+from deeper.runs.interrupts import Interrupts
+
+QUICK = ["--model", "nielsen", "--epochs", "1", "--batch", "50", "--precision", "fp32", "--workers", "1"]
+
+
+def refused(words, capsys) -> tuple[int, str]:
+    """Exit code and the one line of a command that is refused."""
+    with pytest.raises(SystemExit) as left:
+        main(["train", *map(str, words)])
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and errors.startswith("deeper train: "), errors
+    return left.value.code, errors
+
+
+REFUSED = {
+    "no workers": (["--workers", "0"], "--workers: wanted 1 or more, got 0"),
+    "fewer than no workers": (["--workers", "-1"], "--workers: wanted 1 or more, got -1"),
+    "no seeds": (["--seeds", "0"], "--seeds: wanted at least 2, got 0"),
+    "a fold": (["--folds", "1"], "--folds: wanted at least 2, got 1"),
+    "no folds": (["--folds", "0"], "--folds: wanted at least 2, got 0"),
+    "endless epochs": (["--epochs", "inf"], "epochs must be a finite number, got inf"),
+    "epochs that are no number": (["--epochs", "nan"], "epochs: wanted float, got nan"),
+    "endless minutes": (["--minutes", "inf"], "minutes must be a finite number, got inf"),
+    "too large a number": (["--set", "epochs=1e400"], "epochs must be a finite number, got inf"),
+    "an endless pause": (["--set", "validate_every=1e400"], "validate_every must be a finite number"),
+    "an endless rate": (["--rate", "inf"], "rate must be above 0 and finite"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_meant_is_one_line(case, small_dataset, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, part = REFUSED[case]
+    code, line = refused([small_dataset.path, *words, "--out", tmp_path / "run"], capsys)
+    assert code == 2 and part in line, line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--epochs", "3"],
+        ["--minutes", "1"],
+        ["--seed", "0"],
+        ["--out", "elsewhere"],
+        ["--set", "batch=3"],
+        ["--no-audit"],
+        ["--seeds", "3", "--distort", "rotation=5"],
+    ],
+)
+def test_a_resume_takes_nothing_that_the_run_has_decided(words, tmp_path, capsys) -> None:
+    code, line = refused(["--resume", tmp_path / "run", *words], capsys)
+    assert code == 2
+    assert f"leave out {', '.join(word for word in words if word.startswith('--'))}," in line
+
+
+def test_seeds_and_folds_from_the_command_line(small_dataset, tmp_path, capsys) -> None:
+    for words, names in (
+        (["--seeds", "2", "--seed", "4"], ["seed-4", "seed-5"]),
+        (["--folds", "2"], ["fold-0", "fold-1"]),
+    ):
+        out = tmp_path / words[0].strip("-")
+        command = ["train", str(small_dataset.path), *QUICK, *words, "--out", str(out), "--json"]
+        main(command)
+        said = json.loads(capsys.readouterr().out)
+        assert [one["run"] for one in said["runs"]] == names and said["complete"] is True
+        assert said == json.loads((out / "summary.json").read_text())
+        assert said["mean"] == pytest.approx(sum(one["accuracy"] for one in said["runs"]) / 2)
+        assert [Run(out / name).steps()[-1] for name in names] == [Run(out / names[0]).config.steps] * 2
+        main(command)  # all is done: the same again
+        assert json.loads(capsys.readouterr().out) == said
+    parts = [Run(tmp_path / "folds" / name).config.fold for name in ("fold-0", "fold-1")]
+    assert [(part.index, part.count, part.drawn) for part in parts] == [(0, 2, "groups"), (1, 2, "groups")]
+    main(["train", str(small_dataset.path), *QUICK, "--folds", "2", "--out", str(tmp_path / "folds")])
+    assert "± " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_series_interrupted_in_its_first_run_says_so_and_goes_on(
+    small_dataset, tmp_path, capsys, monkeypatch, number, as_json
+) -> None:
+    command = ["train", str(small_dataset.path), *QUICK, "--seeds", "2", "--out", str(tmp_path / "series")]
+    command += ["--json"] if as_json else []
+
+    def asked(self) -> bool:
+        Interrupts.received = number
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Interrupts, "asked", asked)
+        with pytest.raises(SystemExit) as left:
+            main(command)
+    assert left.value.code == 128 + number
+    said = capsys.readouterr().out
+    if as_json:
+        assert json.loads(said) == {"runs": [], "mean": None, "deviation": None, "complete": False}
+    else:
+        assert "the same command goes on" in said
+    if not as_json and number == signal.SIGINT:
+        main(command)
+        assert "mean" in capsys.readouterr().out

@@ -1,0 +1,178 @@
+"""Keras' files in the layout that Keras writes (`test_from_tensorflow.py` has Keras write them), damaged and hostile."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import deeper
+from deeper.errors import MissingExtraError, WeightsError
+from deeper.models import Architecture, create
+from deeper.models.weights.keras_names import in_order
+from deeper.models.weights.reading import read
+
+CLASSES = 6
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, dict[str, np.ndarray]]:
+    """A network's arrays by Keras' layers and variables."""
+    shape = Architecture(
+        model="inception_v3", classes=CLASSES, channels=3, height=75, width=75, arguments={"preset": "keras"}
+    )
+    model = create(shape)
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for number, (_, layer) in enumerate(in_order(model)):
+        suffix = f"_{number}" if number else ""
+        assert layer.norm is not None
+        layers[f"conv2d{suffix}"] = {"kernel": layer.convolution.weight.detach().permute(2, 3, 1, 0).numpy()}
+        layers[f"batch_normalization{suffix}"] = {
+            "beta": np.full(layer.norm.num_features, number, np.float32),
+            "moving_mean": layer.norm.running_mean.numpy(),
+            "moving_variance": layer.norm.running_var.numpy(),
+        }
+    last = model.get_submodule("Logits")
+    layers["predictions"] = {"kernel": last.weight.detach().T.numpy(), "bias": last.bias.detach().numpy()}
+    return layers
+
+
+def legacy(path: Path, arrays: dict[str, dict[str, np.ndarray]], *, whole: bool = False) -> Path:
+    with h5py.File(path, "w") as file:
+        top = file.create_group("model_weights") if whole else file
+        top.attrs["layer_names"] = [*arrays, "activation"]
+        for layer, variables in arrays.items():
+            group = top.create_group(layer)
+            group.attrs["weight_names"] = [f"{layer}/{name}:0" for name in variables]
+            for name, array in variables.items():
+                group[f"{layer}/{name}:0"] = array
+        top.create_group("activation").attrs["weight_names"] = []
+        if whole:
+            file.create_group("optimizer_weights")
+    return path
+
+
+def three(path: Path, arrays: dict[str, dict[str, np.ndarray]], *, names: bool = True) -> Path:
+    with h5py.File(path, "w") as file:
+        # Keras numbers the groups in the order of its layers, which is not that of their names.
+        for number, (layer, variables) in enumerate(reversed(arrays.items())):
+            stem = layer.rstrip("0123456789").rstrip("_").replace("predictions", "dense").replace("conv", "conv2d")
+            stem = stem.replace("conv2d2d", "conv2d")
+            group = file.create_group(f"layers/{stem}_{number}/vars")
+            if names:
+                group.attrs["name"] = layer
+            for position, array in enumerate(variables.values()):
+                group[str(position)] = array
+        file.create_group("layers/activation/vars").attrs["name"] = "activation"
+    return path
+
+
+def same(path: Path, arrays: dict[str, dict[str, np.ndarray]]) -> None:
+    loaded = deeper.load_weights(path, size=75)
+    assert (loaded.weights.source, loaded.weights.classes) == ("keras", CLASSES)
+    state: dict[str, Tensor] = loaded.model.state_dict()
+    for number, (scope, _) in enumerate(in_order(loaded.model)):
+        assert bool((state[f"{scope}.norm.bias"] == number).all())
+        wanted = torch.from_numpy(arrays[f"conv2d_{number}" if number else "conv2d"]["kernel"])
+        assert torch.equal(state[f"{scope}.convolution.weight"], wanted.permute(3, 2, 0, 1))
+    assert torch.equal(state["Logits.weight"], torch.from_numpy(arrays["predictions"]["kernel"].T.copy()))
+
+
+def test_the_three_layouts(arrays: dict[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
+    same(legacy(tmp_path / "weights.h5", arrays), arrays)
+    whole = legacy(tmp_path / "whole.h5", arrays, whole=True)
+    same(whole, arrays)
+    assert read(whole).left == ("optimizer_weights",)
+    numbered = three(tmp_path / "new.weights.h5", arrays)
+    same(numbered, arrays)
+    with zipfile.ZipFile(tmp_path / "whole.keras", "w") as archive:
+        archive.write(numbered, "model.weights.h5")
+        archive.writestr("config.json", "{}")
+    same(tmp_path / "whole.keras", arrays)
+
+
+def test_without_or_with_another_last_layer(arrays: dict[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
+    rest = {name: variables for name, variables in arrays.items() if name != "predictions"}
+    path = legacy(tmp_path / "notop.h5", rest)
+    loaded = deeper.load_weights(path, size=75, classes=4)
+    assert loaded.weights.classes is None and loaded.fitted.begun == ("Logits.weight", "Logits.bias")
+    with pytest.raises(deeper.DeeperError, match="no last layer; say how many classes"):
+        deeper.load_weights(path, size=75)
+    own = legacy(tmp_path / "own.h5", {**rest, "dense_7": arrays["predictions"]})
+    assert deeper.load_weights(own, size=75).weights.classes == CLASSES
+
+
+def refused(path: Path, *parts: str) -> None:
+    with pytest.raises(WeightsError) as caught:
+        deeper.load_weights(path)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 600, message
+    for part in parts:
+        assert part in message, message
+
+
+SMALL = {"conv2d": {"kernel": np.ones((3, 3, 3, 8), np.float32)}}
+
+
+def test_damaged_and_foreign_files(arrays: dict[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
+    path = legacy(tmp_path / "small.h5", SMALL)
+    refused(path, "of no Inception")
+    whole = path.read_bytes()
+    for length in range(0, len(whole), len(whole) // 40):
+        path.write_bytes(whole[:length])
+        refused(path, "small.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = [1, 2]
+    refused(tmp_path / "other.h5", "not of Keras")
+    refused(three(tmp_path / "old.weights.h5", SMALL, names=False), "do not say which layer is which")
+    lacking = {name: variables for name, variables in arrays.items() if name != "batch_normalization_93"}
+    refused(legacy(tmp_path / "lacking.h5", lacking), "nothing for Mixed_7c.Branch_3.Conv2d_0b_1x1.")
+
+
+def test_links_out_of_the_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["x"] = np.ones((3, 3, 3, 8), np.float32)
+    for kind in ("external", "soft", "virtual", "raw"):
+        path = tmp_path / f"{kind}.h5"
+        with h5py.File(path, "w") as file:
+            file.attrs["layer_names"] = ["conv2d"]
+            group = file.create_group("conv2d")
+            group.attrs["weight_names"] = ["kernel:0"]
+            if kind == "external":
+                group["kernel:0"] = h5py.ExternalLink(str(secret), "/x")
+            elif kind == "soft":
+                group["kernel:0"] = h5py.SoftLink("/y")
+                file["y"] = np.ones(3, np.float32)
+            elif kind == "virtual":
+                layout = h5py.VirtualLayout((3, 3, 3, 8), np.float32)
+                layout[...] = h5py.VirtualSource(str(secret), "x", (3, 3, 3, 8))
+                group.create_virtual_dataset("kernel:0", layout)
+            else:
+                outside = [(str(secret), 0, 864)]
+                group.create_dataset("kernel:0", (3, 3, 3, 8), np.float32, external=outside)
+        refused(path, "another")
+
+
+def test_arrays_that_unpack_to_too_much(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["conv2d"]
+        group = file.create_group("conv2d")
+        group.attrs["weight_names"] = ["kernel:0"]
+        group.create_dataset("kernel:0", (1 << 18, 1 << 16), np.float32, chunks=(1 << 10, 1 << 10), compression="gzip")
+    assert path.stat().st_size < 1 << 20
+    refused(path, "which no weight is")
+
+
+def test_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = legacy(tmp_path / "small.h5", SMALL)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'deeper\[keras\]'"):
+        deeper.load_weights(path)

@@ -1,0 +1,152 @@
+"""torchvision's and timm's own networks with random weights, saved as they save them, through `deeper.load_weights`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import deeper
+from deeper.errors import UsageError, WeightsError
+from tests.models.parity.references import assert_parity, pictures, randomise, references
+
+CLASSES = 40
+CASES = [
+    ("torchvision", "inception_v1", 112),
+    ("torchvision", "inception_v3", 75),
+    ("timm", "inception_v3", 75),
+    ("timm", "inception_v4", 75),
+    ("timm", "inception_resnet_v2", 75),
+]
+
+
+def reference(source: str, name: str) -> nn.Module:
+    torchvision, timm = references()
+    if source == "timm":
+        return randomise(timm.create_model(name, num_classes=CLASSES))
+    kinds = {"inception_v1": torchvision.models.GoogLeNet, "inception_v3": torchvision.models.Inception3}
+    return randomise(kinds[name](num_classes=CLASSES, init_weights=False))
+
+
+@pytest.mark.parametrize(("source", "name", "size"), CASES)
+def test_logits(source: str, name: str, size: int, tmp_path: Path) -> None:
+    theirs = reference(source, name)
+    path = tmp_path / ("theirs.safetensors" if source == "timm" else "theirs.pth")
+    if source == "timm":
+        save_file(theirs.state_dict(), path)
+    else:
+        torch.save(theirs.state_dict(), path)
+    loaded = deeper.load_weights(path, size=size)
+    assert (loaded.weights.source, loaded.weights.model, loaded.weights.classes) == (source, name, CLASSES)
+    assert loaded.architecture.arguments["preset"] == source
+    assert set(loaded.fitted.loaded) == set(loaded.model.state_dict())
+    assert loaded.preprocess.mean == (0.5,) * 3
+    with torch.no_grad():
+        assert_parity(loaded.model(pictures(size)).logits, theirs(pictures(size)))
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    return reference("torchvision", "inception_v1").state_dict()
+
+
+def saved(path: Path, state: dict[str, Tensor]) -> Path:
+    torch.save(state, path)
+    return path
+
+
+def test_another_head_and_grey_pictures(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = saved(tmp_path / "v1.pth", state)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        loaded = deeper.load_weights(path, classes=7, channels=1, size=64)
+        torch.manual_seed(3)
+        again = deeper.load_weights(path, classes=7, channels=1, size=64)
+    heads = {
+        f"{scope}.{kind}"
+        for scope in ("Logits", "AuxLogits_4b.Logits", "AuxLogits_4e.Logits")
+        for kind in ("weight", "bias")
+    }
+    fitted = loaded.fitted
+    assert set(fitted.replaced) == heads
+    assert fitted.adapted == ("Conv2d_1a_7x7.convolution.weight",)
+    every = [*fitted.loaded, *fitted.replaced, *fitted.adapted]
+    assert sorted(every) == sorted(loaded.model.state_dict())
+    said = fitted.describe(loaded.weights, 7, 1)
+    for part in ("Logits replaced (40 classes → 7)", "AuxLogits_4b.Logits", "summed for 1 instead of 3 channels"):
+        assert part in said
+    assert all(torch.equal(a, b) for a, b in zip(loaded.model.state_dict().values(), again.model.state_dict().values()))
+    assert loaded.preprocess.channels == 1
+    # A grey picture is answered as a colour picture of three equal channels is.
+    colour = deeper.load_weights(path, size=64).model
+    grey = torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        ours, theirs = loaded.model(grey).features, colour(grey.expand(-1, 3, -1, -1)).features
+    assert (ours - theirs).norm() / theirs.norm() < 1e-4
+
+
+def test_auxiliary_heads_come_and_go(state: dict[str, Tensor], tmp_path: Path) -> None:
+    without = {key: tensor for key, tensor in state.items() if not key.startswith("aux")}
+    loaded = deeper.load_weights(saved(tmp_path / "v1.pth", without), size=64)
+    assert loaded.architecture.arguments["auxiliary"] is False
+    assert set(loaded.fitted.loaded) == set(loaded.model.state_dict())
+
+
+def refused(path: Path, *parts: str, **arguments: str) -> None:
+    with pytest.raises(WeightsError) as caught:
+        deeper.load_weights(path, **arguments)  # type: ignore[arg-type]
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 600, message
+    for part in parts:
+        assert part in message, message
+
+
+def test_every_key_is_accounted_for(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "v1.pth"
+    refused(
+        saved(path, {**state, "inception9z.branch1.conv.weight": torch.ones(1)}), "no place for inception9z.branch1"
+    )
+    refused(
+        saved(path, {**state, "inception3a.branch7.conv.weight": torch.ones(1)}), "no place for inception3a.branch7"
+    )
+    lacking = {key: tensor for key, tensor in state.items() if key != "inception4c.branch1.bn.bias"}
+    refused(saved(path, lacking), "nothing for Mixed_4d.Branch_0.Conv2d_0a_1x1.norm.bias")
+    narrow = {**state, "conv3.conv.weight": torch.ones(192, 63, 3, 3)}
+    refused(saved(path, narrow), "Conv2d_2c_3x3.convolution.weight is 192 × 63 × 3 × 3, wanted 192 × 64 × 3 × 3")
+    wide = {**state, "conv3.conv.weight": torch.ones(1).expand(1 << 20, 1 << 20)}
+    refused(saved(path, wide), "1048576 × 1048576")
+    for bad in (float("nan"), float("inf")):
+        spoilt = state["conv3.conv.weight"].clone()
+        spoilt[5, 3, 1, 1] = bad
+        refused(saved(path, {**state, "conv3.conv.weight": spoilt}), "Conv2d_2c_3x3.convolution.weight holds NaN")
+
+
+def test_weights_of_another_network(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = saved(tmp_path / "v1.pth", state)
+    refused(path, "torchvision's of inception_v1, not of inception_v4", "--model inception_v1", model="inception_v4")
+    torchvision, timm = references()
+    strangers = {
+        "a ResNet": torchvision.models.resnet18(),
+        "a DenseNet": timm.create_model("densenet121"),
+        "a MobileNet": torchvision.models.mobilenet_v2(),
+    }
+    for like, network in strangers.items():
+        refused(saved(path, network.state_dict()), "of no Inception", like, "the nearest known are")
+
+
+def test_half_precision_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:
+    half = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    loaded = deeper.load_weights(saved(tmp_path / "v1.pth", half), size=64)
+    assert {tensor.dtype for tensor in loaded.model.state_dict().values()} == {torch.float32, torch.int64}
+
+
+def test_names_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"did you mean 'torchvision/inception_v3'"):
+        deeper.load_weights("torchvision/inceptionv3")
+    with pytest.raises(UsageError, match=r"no weights at nowhere\.pth"):
+        deeper.load_weights("nowhere.pth")
+    with pytest.raises(WeightsError, match="weights of inception_v4, not of inception_v3"):
+        deeper.load_weights("slim/inception_v4", model="inception_v3")

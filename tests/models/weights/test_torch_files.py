@@ -1,0 +1,149 @@
+"""Files of torch.save and safetensors: real hostile ones, cut-off ones, checkpoints of training scripts."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from deeper.errors import WeightsError
+from deeper.models.weights.reading import read
+
+STATE = {"Conv2d_1a_3x3.conv.weight": torch.arange(12.0).reshape(4, 3, 1, 1), "fc.bias": torch.ones(3)}
+
+
+def refused(path: Path, *parts: str) -> str:
+    with pytest.raises(WeightsError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 500, message
+    for part in parts:
+        assert part in message, message
+    return message
+
+
+class Harm:
+    """Pickles to a call."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("inside", [True, False])
+def test_hostile_pickles_run_nothing(tmp_path: Path, zipped: bool, inside: bool) -> None:
+    marker = tmp_path / "marker"
+    calls = [
+        (Harm(os.system, f"touch {marker}"), "system"),
+        (Harm(subprocess.check_call, ["touch", str(marker)]), "check_call"),
+        (Harm(exec, f"open({str(marker)!r}, 'w')"), "exec"),
+        (Harm(eval, f"open({str(marker)!r}, 'w')"), "eval"),
+        (Harm(os.mkdir, str(marker)), "mkdir"),
+        (Harm(getattr, Path, "home"), "getattr"),
+    ]
+    for number, (harm, name) in enumerate(calls):
+        path = tmp_path / f"{number}.pth"
+        torch.save({**STATE, "x": harm} if inside else harm, path, _use_new_zipfile_serialization=zipped)
+        refused(path, "refused", name, "nothing of it was run", "safetensors")
+        assert not marker.exists()
+    # They are harmful: Python's own pickle runs the first.
+    with pytest.raises(TypeError):  # what it made is nothing to take a part of
+        pickle.loads(pickle.dumps(Harm(os.mkdir, str(marker))))[0]
+    assert marker.exists()
+
+
+def test_a_plain_pickle_and_a_pickled_module_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Harm(os.system, "true"), protocol=2))
+    refused(tmp_path / "plain.pth")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
+    refused(tmp_path / "module.pth", "refused", "torch.nn.modules.linear.Linear")
+
+
+@pytest.mark.parametrize("form", ["pth", "old.pth", "safetensors"])
+def test_the_sound_file_loads_and_no_part_of_it_does(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"sound.{form}"
+    if form == "safetensors":
+        save_file(STATE, path)
+    else:
+        torch.save(STATE, path, _use_new_zipfile_serialization=form == "pth")
+    opened = read(path)
+    assert opened.tensors.keys() == STATE.keys()
+    assert all(torch.equal(opened.tensors[name], tensor) for name, tensor in STATE.items())
+    whole = path.read_bytes()
+    cut = tmp_path / f"cut.{form}"
+    for length in sorted({*range(0, len(whole), max(1, len(whole) // 60)), len(whole) - 1}):
+        cut.write_bytes(whole[:length])
+        refused(cut, "cut." + form)
+
+
+def test_archives_that_unpack_to_more_than_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
+        archive.writestr("archive/data/0", b"\0" * (64 << 20))
+    assert path.stat().st_size < 1 << 20
+    refused(path, "unpack to more")
+
+
+def test_tensors_that_claim_more_than_they_have(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1).expand(1 << 20, 1 << 20)}, tmp_path / "wide.pth")
+    opened = read(tmp_path / "wide.pth")  # a view: no memory is taken for it
+    assert opened.tensors["a"].shape == (1 << 20, 1 << 20)
+
+
+@pytest.mark.parametrize("place", ["state_dict", "model", "state_dict_ema"])
+def test_checkpoints_of_training_scripts(tmp_path: Path, place: str) -> None:
+    wrapped = {f"module.{name}": tensor for name, tensor in STATE.items()}
+    torch.save({"epoch": 3, "optimizer": {"lr": 0.1}, place: wrapped}, tmp_path / "script.pth")
+    opened = read(tmp_path / "script.pth")
+    assert opened.tensors.keys() == STATE.keys()
+    assert opened.left == ("epoch", "optimizer")
+
+
+def test_what_is_no_weights_file(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "list.pth")
+    refused(tmp_path / "list.pth", "no state dict", "model.state_dict()")
+    (tmp_path / "text.pth").write_text("<html>404 not found</html>")
+    refused(tmp_path / "text.pth", "does not begin or end as a .pth")
+    (tmp_path / "notes.txt").write_text("hello")
+    refused(tmp_path / "notes.txt", ".safetensors")
+    refused(tmp_path / "nowhere.pth", "no such file")
+    refused(tmp_path, "is a folder")
+    with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
+        archive.writestr("readme", "hi")
+    refused(tmp_path / "other.pth", "none of torch.save")
+
+
+def test_flipped_bytes_never_crash(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(STATE, buffer)
+    whole = bytearray(buffer.getvalue())
+    path = tmp_path / "flipped.pth"
+    read_well = 0
+    for position in range(0, len(whole), 23):
+        changed = bytearray(whole)
+        changed[position] ^= 0xFF
+        path.write_bytes(changed)
+        try:
+            read(path)
+            read_well += 1  # a number in a tensor: the hash of a download tells
+        except WeightsError as error:
+            assert "\n" not in str(error)
+    assert read_well < len(whole) // 23
+
+
+def test_importing_the_readers_of_keras_and_tensorflow_needs_neither() -> None:
+    code = "import deeper.models.weights.reading, sys; assert not {'h5py', 'tensorflow', 'keras'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,74 @@
+"""A recipe made on 55,000 pictures is fitted to a few hundred, unless the user said how long and in what batches."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from deeper.runs.plan import make_plan, preprocess_of
+from deeper.training import recipes
+from deeper.training.options import Options
+
+FAST = recipes.load("fast", "nielsen")
+EPOCHS, LEAST = FAST["epochs"], FAST["least_steps"]
+
+
+def dataset(pictures: int, side: int = 28) -> SimpleNamespace:
+    sizes = SimpleNamespace(largest_height=side, largest_width=side)
+    info = SimpleNamespace(splits={"train": SimpleNamespace(count=pictures)}, sizes=sizes, channels=1)
+    return SimpleNamespace(info=info, classes=("a", "b"))
+
+
+@pytest.fixture(autouse=True)
+def _sides(monkeypatch):
+    import deeper.runs.plan as plan
+
+    monkeypatch.setattr(plan, "largest_side", lambda dataset: dataset.info.sizes.largest_height)
+
+
+def planned(pictures: int, **overrides):
+    return make_plan(dataset(pictures), model="nielsen", recipe="fast", overrides=overrides)
+
+
+def test_a_large_dataset_gets_the_recipe_as_it_is() -> None:
+    plan = planned(55_000)
+    least = -(-LEAST // (55_000 // FAST["batch"]))
+    assert (plan.options.batch, plan.options.epochs) == (FAST["batch"], max(EPOCHS, least))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "batch"), [(10_240, 512), (10_239, 256), (2_000, 64), (400, 16), (40, 16), (3, 16)]
+)
+def test_a_small_one_gets_smaller_batches_and_more_epochs(pictures, batch) -> None:
+    plan = planned(pictures)
+    per_epoch = max(1, pictures // plan.options.batch)
+    assert plan.options.batch == batch
+    assert LEAST <= plan.options.epochs * per_epoch < LEAST + per_epoch or plan.options.epochs == EPOCHS
+    assert pictures >= 10_240 or any("--batch" in reason and "are few" in reason for reason in plan.reasons)
+
+
+def test_what_the_user_gave_stays() -> None:
+    assert planned(400, epochs=3).options.epochs == 3
+    assert planned(400, epochs=3).options.batch == 16
+    assert planned(400, batch=100).options.batch == 100
+    plan = planned(400, batch=100, epochs=2)
+    assert (plan.options.batch, plan.options.epochs) == (100, 2) and not any("--batch" in why for why in plan.reasons)
+    assert planned(400, minutes=1).options.epochs == EPOCHS
+
+
+def test_a_recipe_without_least_steps_is_left_alone() -> None:
+    plan = make_plan(dataset(400), model="nielsen", recipe="guide")
+    assert (plan.options.batch, plan.options.epochs) == (128, 233)
+
+
+def test_a_recipe_decides_how_pixels_are_scaled_and_judged() -> None:
+    pictures = SimpleNamespace(channels=3, mean=(0.1, 0.2, 0.3), deviation=(0.2, 0.2, 0.2))
+
+    def shown(**options):
+        config = SimpleNamespace(height=75, width=75, weights=None, options=Options(**options))
+        return preprocess_of(config, pictures)
+
+    assert (shown().mean, shown().crop) == ((0.1, 0.2, 0.3), 1.0)
+    guide = shown(mean=(0.5,), deviation=(0.5,), crop=0.875)
+    assert (guide.mean, guide.deviation, guide.crop) == ((0.5,) * 3, (0.5,) * 3, 0.875)

@@ -1,0 +1,89 @@
+"""A real server process on a real run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeper.runs import train
+
+
+@contextmanager
+def serving(*words: object, log: Path | None = None, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`deeper serve …` on a free port: its address and process. SIGTERM at the end. `log`: where its log goes."""
+    with open(log or os.devnull, "wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deeper", "serve", *map(str, words), "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )
+    try:
+        assert process.stdout is not None
+        seen = ""
+        while not (found := re.search(r"serving on (http://\S+)", seen)):
+            line = process.stdout.readline()
+            assert line, f"the server ended: {seen}"
+            seen += line
+        _wait_until_ready(found[1])
+        yield found[1], process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            process.stdout.close()
+
+
+def _wait_until_ready(address: str) -> None:
+    import time
+    import urllib.error
+    import urllib.request
+
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.05)
+    raise AssertionError("the server did not become ready")
+
+
+@pytest.fixture(scope="session")
+def served_run(small_dataset, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("served") / "digits"
+    train(small_dataset, recipe="fast", out=path, epochs=8, quiet=True, options={"batch": 50})
+    return path
+
+
+@pytest.fixture(scope="session")
+def address(served_run) -> Iterator[str]:
+    with serving(served_run) as (found, _):
+        yield found
+
+
+@pytest.fixture(scope="session")
+def pictures(small_dataset) -> np.ndarray:
+    split = small_dataset.split("test")
+    return np.stack([split.picture(position) for position in range(60)])
+
+
+@pytest.fixture(scope="session")
+def wanted(served_run, pictures):
+    from deeper.prediction import Classifier
+
+    return Classifier(served_run, engine="torch")(pictures)

@@ -1,0 +1,132 @@
+"""Stages as values, and the course that they come to."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deeper.errors import UsageError
+from deeper.training.course import Course, Sized, epochs_within, sized, steps_of
+from deeper.training.options import Options
+from deeper.training.recipes import load, names
+from deeper.training.stages import Stage, parse_stages
+from deeper.values import from_plain, to_plain
+
+
+def test_as_they_are_typed() -> None:
+    assert parse_stages("75:0.5:64,149:0.3,299") == (
+        Stage(size=75, share=0.5, batch=64),
+        Stage(size=149, share=0.3),
+        Stage(size=299),
+    )
+    assert parse_stages("off") == ()
+
+
+@pytest.mark.parametrize("text", ["", "small", "75:half", "75:0.5:4:1", "75,,299", "7.5"])
+def test_what_cannot_be_meant_is_one_line(text: str) -> None:
+    with pytest.raises(UsageError, match="for example --sizes 75:0.5,149:0.3,299"):
+        parse_stages(text)
+
+
+@pytest.mark.parametrize(
+    ("stages", "problem"),
+    [
+        ([{"size": 75, "scale": 0.5}], "not both"),
+        ([{"scale": 1.5}], "at most 1"),
+        ([{"size": 0}], "at least 1 pixel"),
+        ([{"size": 75, "share": 0}], "above 0"),
+        ([{"size": 75, "batch": 0}], "at least 1"),
+        ([{"size": 75, "share": 1.0}, {}], "leave nothing"),
+        ([{"size": 75, "share": 0.5}, {"share": 0.2}], "add up to 0.7; wanted 1"),
+    ],
+)
+def test_options_refuse_stages_that_cannot_be(stages, problem) -> None:
+    with pytest.raises(UsageError, match=problem):
+        from_plain(Options, {"stages": stages})
+
+
+def test_they_survive_being_written_down() -> None:
+    options = Options(stages=(Stage(scale=0.25, share=0.5), Stage()))
+    assert from_plain(Options, to_plain(options)) == options
+
+
+def test_sizes_follow_the_run_and_never_fall_below_the_smallest() -> None:
+    stages = (Stage(scale=0.25, share=0.5, batch=64), Stage(scale=0.5, share=0.3), Stage())
+    native = sized(stages, height=299, width=299, batch=32, smallest=75)
+    assert [one.size for one in native] == [(75, 75), (150, 150), (299, 299)]
+    assert [one.batch for one in native] == [64, 32, 32] and [one.share for one in native] == pytest.approx(
+        [0.5, 0.3, 0.2]
+    )
+    # At 151 pixels the first two come to about the smallest size: one stage, in the first one's batches.
+    pressed = sized(stages, height=151, width=151, batch=32, smallest=75)
+    assert [(one.height, one.batch, one.share) for one in pressed] == [(75, 64, 0.8), (151, 32, pytest.approx(0.2))]
+    asked = (Stage(size=75, share=0.5, batch=64), Stage(size=75, share=0.5, batch=32))
+    assert len(sized(asked, height=75, width=75, batch=32, smallest=75)) == 2
+    assert [one.size for one in sized(stages, height=75, width=75, batch=64, smallest=75)] == [(75, 75)]
+    wide = sized(stages, height=150, width=300, batch=32, smallest=75)
+    assert [one.size for one in wide] == [(75, 150), (150, 300)]
+
+
+def test_the_last_stage_has_the_runs_size() -> None:
+    with pytest.raises(UsageError, match="end with 128"):
+        sized((Stage(size=75), Stage(size=100)), height=128, width=128, batch=32)
+
+
+SIZES = st.lists(st.tuples(st.integers(1, 3), st.sampled_from([4, 8, 16]), st.integers(1, 60)), min_size=1, max_size=5)
+
+
+@given(SIZES, st.integers(16, 100))
+def test_a_course_counts_epochs_without_gaps(legs, pictures) -> None:
+    stages = [Sized(height=side, width=side, batch=batch, share=1 / len(legs)) for side, batch, _ in legs]
+    course = Course(stages, [steps for _, _, steps in legs], pictures=pictures)
+    assert course.steps == sum(steps for _, _, steps in legs)
+    epochs = [course.epoch(step) for step in range(course.steps)]
+    assert epochs[0] == 0
+    assert all(later - earlier in (0, 1) for earlier, later in pairwise(epochs))
+    for step in range(1, course.steps):
+        before, leg = course.leg(step - 1), course.leg(step)
+        if before.batch != leg.batch:  # another batch never goes on within an epoch that was cut otherwise
+            assert epochs[step] == epochs[step - 1] + 1
+        # No example twice in an epoch.
+        assert (step - leg.origin) % leg.per_epoch * leg.batch < max(pictures, leg.batch)
+    assert course.pixels(course.steps) == sum(side * side * batch * steps for side, batch, steps in legs)
+
+
+def test_one_stage_is_the_training_as_it_always_was() -> None:
+    course = Course([Sized(height=28, width=28, batch=32, share=1.0)], [100], pictures=320)
+    assert [course.epoch(step) for step in (0, 9, 10, 99)] == [0, 0, 1, 9]
+    assert [done for done in range(1, 101) if course.due(done, 2.5)] == [25, 50, 75, 100]
+    assert course.per_epoch == 10 and not course.staged
+
+
+@given(
+    st.lists(st.floats(0.05, 1), min_size=1, max_size=4),
+    st.floats(10, 5000),
+    st.lists(st.floats(0.01, 3), min_size=4, max_size=4),
+)
+def test_a_budget_is_kept(parts, seconds, each) -> None:
+    stages = [
+        Sized(height=75 + number, width=75, batch=16 << number, share=part / sum(parts))
+        for number, part in enumerate(parts)
+    ]
+    costs = each[: len(stages)]
+    epochs = epochs_within(stages, seconds=seconds, seconds_per_step=costs, pictures=10_000)
+    steps = steps_of(stages, epochs=epochs, pictures=10_000)
+    took = sum(count * cost for count, cost in zip(steps, costs, strict=True))
+    # Whole steps, and at least one of each.
+    assert took <= seconds + sum(costs)
+    assert took >= seconds - sum(costs)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_recipe_ends_at_the_runs_own_size(name: str) -> None:
+    for model in ("inception_v1", "inception_v3"):
+        try:
+            options = from_plain(Options, load(name, model))
+        except UsageError:
+            continue  # made for another network
+        stages = sized(options.stages, height=299, width=299, batch=options.batch, smallest=75)
+        assert stages[-1].size == (299, 299)

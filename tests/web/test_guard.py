@@ -1,0 +1,148 @@
+"""Who may ask: hosts, origins, tokens, preflights; and how it is told and logged."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from deeper.web import Guard, error_response, json_response, log_as_json
+
+PAGE = "https://photos.example"
+
+
+async def there(request: Request) -> Response:
+    return error_response(503, "full \ud800", {"retry-after": "3"})
+
+
+async def broken(request: Request) -> Response:
+    raise RuntimeError("a secret\nof two lines")
+
+
+@dataclass
+class Answer:
+    status_code: int
+    headers: dict[str, str]
+    text: str
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Client:
+    """Asks an application without a server."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+        raw = [(name.encode(), value.encode()) for name, value in {"host": "localhost", **(headers or {})}.items()]
+        scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": raw}
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        asyncio.run(self.app(scope, receive, send))
+        given = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], given, b"".join(one["body"] for one in sent[1:]).decode())
+
+    def options(self, path: str, headers: dict[str, str]) -> Answer:
+        return self.get(path, headers, "OPTIONS")
+
+
+def client(**options: Any) -> Client:
+    return Client(Guard(Starlette(routes=[Route("/", there), Route("/broken", broken)]), **options))
+
+
+PREFLIGHT = {
+    "origin": PAGE,
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization,inference-header-content-length",
+}
+
+
+def test_without_origins_no_other_page_may_ask() -> None:
+    asked = client(token="s3cret")
+    assert asked.options("/", headers=PREFLIGHT).status_code == 403
+    answer = asked.get("/", headers={"origin": PAGE, "authorization": "Bearer s3cret"})
+    assert answer.status_code == 403 and not [one for one in answer.headers if one.startswith("access-control")]
+    assert asked.get("/", headers={"authorization": "Bearer s3cret"}).status_code == 503
+
+
+def test_a_page_that_is_allowed_may_send_a_token_and_read_the_headers() -> None:
+    asked = client(token="s3cret", origins=(PAGE,))
+    # A browser asks first, without the token; a * would not cover Authorization.
+    answer = asked.options("/", headers=PREFLIGHT)
+    assert answer.status_code == 204 and answer.headers["access-control-allow-origin"] == PAGE
+    names = {one.strip() for one in answer.headers["access-control-allow-headers"].split(",")}
+    assert {"authorization", "content-type", "content-encoding", "inference-header-content-length"} <= names
+    assert "POST" in answer.headers["access-control-allow-methods"] and answer.headers["vary"] == "Origin"
+    answer = asked.get("/", headers={"origin": PAGE, "authorization": "Bearer s3cret"})
+    assert answer.status_code == 503 and answer.headers["access-control-allow-origin"] == PAGE
+    exposed = {one.strip() for one in answer.headers["access-control-expose-headers"].split(",")}
+    assert {"retry-after", "inference-header-content-length", "x-request-id"} <= exposed
+    refused = asked.get("/", headers={"origin": PAGE})
+    assert refused.status_code == 401 and refused.headers["access-control-allow-origin"] == PAGE
+    assert asked.options("/", headers={**PREFLIGHT, "origin": "https://other.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "]", "http://localhost:x", "x" * 5000])
+def test_an_origin_that_is_none_is_refused(origin) -> None:
+    asked = client()
+    answer = asked.get("/", headers={"origin": origin})
+    assert answer.status_code == 403 and set(answer.json()) == {"error"}
+
+
+def test_an_error_may_quote_what_has_no_utf_8() -> None:
+    asked = client()
+    assert asked.get("/").json() == {"error": "full \ud800"}
+
+
+def test_long_answers_are_the_same_by_pieces() -> None:
+    content = {"a": [0.1, 1e-30, 3], "b": ["é\ud800", None, True], "c": {"d": []}}
+    whole = json_response(content)
+    assert json_response(content, by_pieces=True).body == whole.body and json.loads(whole.body) == content
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    log_as_json(stream)
+    yield stream
+    logging.captureWarnings(False)
+    root.handlers[:], root.level = handlers, level
+
+
+def test_every_line_of_the_log_is_json_with_time_level_and_request(log) -> None:
+    asked = client()
+    answer = asked.get("/broken", headers={"x-request-id": "mine"})
+    assert answer.status_code == 500 and answer.headers["x-request-id"] == "mine" and "secret" not in answer.text
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request\nreceived.")
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert all(set(one) >= {"time", "level", "logger", "message"} for one in lines)
+    failed = next(one for one in lines if one["level"] == "error")
+    assert failed["request"] == "mine" and "RuntimeError: a secret" in failed["trace"]
+    answered = next(one for one in lines if one["message"] == "answered")
+    assert (answered["request"], answered["method"], answered["path"], answered["status"]) == (
+        "mine",
+        "GET",
+        "/broken",
+        500,
+    )
+    assert answered["milliseconds"] >= 0
+    assert lines[-1]["logger"] == "uvicorn.error" and lines[-1]["level"] == "warning" and "request" not in lines[-1]
