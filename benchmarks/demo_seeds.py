@@ -1,6 +1,6 @@
 """The demo with five seeds: accuracy on the test digits and seconds of training, each reported.
 
-    python benchmarks/demo_seeds.py [--seeds 5] [--recipe fast]
+    python benchmarks/demo_seeds.py [--seeds 5] [--recipe fast] [--epochs 7]
 
 Each seed trains the recipe's fixed number of epochs on the 55,000 training digits and judges the 10,000 test digits
 once. `--recipe best` gives the figure for that recipe.
@@ -22,13 +22,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--recipe", default="fast")
+    parser.add_argument("--epochs", type=float, help="instead of the recipe's")
     arguments = parser.parse_args()
     dataset = dataset_for("mnist")
     accuracies, seconds = [], []
     with tempfile.TemporaryDirectory() as temporary:
         for seed in range(arguments.first, arguments.first + arguments.seeds):
             out = Path(temporary) / f"seed-{seed}"
-            result = train(dataset, model="nielsen", recipe=arguments.recipe, seed=seed, out=out, quiet=True)
+            result = train(
+                dataset,
+                model="nielsen",
+                recipe=arguments.recipe,
+                epochs=arguments.epochs,
+                seed=seed,
+                out=out,
+                quiet=True,
+            )
+            if result.reason == "interrupted":
+                raise SystemExit("interrupted: what was trained so far is no result")
             evaluation = evaluate_run(result.run, split="test")
             accuracies.append(evaluation.accuracy)
             seconds.append(result.seconds)

@@ -82,9 +82,10 @@ def deeper_rate(dataset: Dataset, folder: Path) -> float:
         if isinstance(event, StepDone):
             marks.append((event.step, time.perf_counter()))
 
-    train(dataset, model="nielsen", recipe="fast", epochs=2, out=folder, quiet=True, handlers=[note])
+    result = train(dataset, model="nielsen", recipe="fast", epochs=2, out=folder, quiet=True, handlers=[note])
+    batch = result.run.config.options.batch
     (first, begin), (last, end) = marks[0], marks[-1]
-    return (last - first) * 256 / (end - begin)
+    return (last - first) * batch / (end - begin)
 
 
 def keras_rates(arrays: Path, settings: list[dict[str, object]]) -> list[float]:

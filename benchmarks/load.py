@@ -1,0 +1,144 @@
+"""Clients for `serving.py`: some that ask again at once, and some that ask at random times, however slow the answers are."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import threading
+import time
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+CONNECTIONS = 32
+
+
+@dataclass
+class Load:
+    """What came back: seconds and status of every request."""
+
+    seconds: list[float] = field(default_factory=list)
+    statuses: Counter[int | str] = field(default_factory=Counter)
+    lasted: float = 0.0
+    live: list[float] = field(default_factory=list)
+    """Seconds of /livez, asked beside."""
+    queued: list[float] = field(default_factory=list)
+    """Pictures in the server's queue, looked at beside."""
+
+    @property
+    def rate(self) -> float:
+        """Good answers a second."""
+        return self.statuses[200] / self.lasted
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds of the good answers."""
+        return 1000 * float(np.quantile(self.seconds, share)) if self.seconds else float("nan")
+
+
+class Client:
+    """One connection: HTTP/1.1 by hand, so that the client costs little of the processors that it shares."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self.port, self.path = port, path
+        self.reader: asyncio.StreamReader | None = None
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def ask(self, body: bytes, load: Load) -> None:
+        began = time.perf_counter()
+        try:
+            if self.writer is None:
+                self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+            assert self.reader is not None
+            self.writer.write(
+                f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+                f"Content-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+            status = int(head.split(b" ", 2)[1])
+            length = re.search(rb"content-length: (\d+)", head)
+            assert length, head
+            await self.reader.readexactly(int(length[1]))
+            if b"connection: close" in head:
+                self.close()
+        except (OSError, asyncio.IncompleteReadError):
+            status = 0
+            self.close()
+        load.statuses[status] += 1
+        if status == 200:
+            load.seconds.append(time.perf_counter() - began)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+        self.reader = self.writer = None
+
+
+async def closed_loop(port: int, path: str, bodies: list[bytes], seconds: float) -> Load:
+    """Each connection asks again as soon as it is answered."""
+    load, began = Load(), time.perf_counter()
+
+    async def one(number: int) -> None:
+        client, turn = Client(port, path), number
+        while time.perf_counter() - began < seconds:
+            await client.ask(bodies[turn % len(bodies)], load)
+            turn += CONNECTIONS
+        client.close()
+
+    await asyncio.gather(*(one(number) for number in range(CONNECTIONS)))
+    load.lasted = time.perf_counter() - began
+    return load
+
+
+async def open_loop(port: int, path: str, bodies: list[bytes], rate: float, seconds: float) -> Load:
+    """Requests at random times, however slow the answers are; at most 900 connections."""
+    load, began, chance = Load(), time.perf_counter(), random.Random(0)
+    free: list[Client] = []
+    pending: set[asyncio.Task[None]] = set()
+
+    async def once(body: bytes) -> None:
+        client = free.pop() if free else Client(port, path)
+        await client.ask(body, load)
+        free.append(client)
+
+    ended = threading.Event()
+
+    def watch() -> None:
+        # In a thread: this loop is itself late at times, which is no fault of the server's.
+        while not ended.wait(0.1):
+            asked = time.perf_counter()
+            _get(port, "/livez")
+            load.live.append(time.perf_counter() - asked)
+            found = re.search(rb"^deeper_queued_pictures\{.*\} (\S+)", _get(port, "/metrics"), re.MULTILINE)
+            load.queued.append(float(found[1]) if found else 0.0)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    due, turn = began, 0
+    while due - began < seconds:
+        due += chance.expovariate(rate)
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        if len(pending) < 900:
+            task = asyncio.create_task(once(bodies[turn % len(bodies)]))
+            pending.add(task)
+            task.add_done_callback(pending.discard)
+        turn += 1
+    load.lasted = time.perf_counter() - began
+    good = load.statuses[200]
+    await asyncio.gather(*pending)
+    ended.set()
+    watching.join()
+    # Those that came after the end would flatter the rate.
+    load.statuses["late"] = load.statuses[200] - good
+    load.statuses[200] = good
+    for client in free:
+        client.close()
+    return load
+
+
+def _get(port: int, path: str) -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return answer.read()
