@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.patience import patient, slowness
+
 # Where the tests run in the background of a shell, interrupts are ignored, and would be in every process started here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,6 +27,29 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci")
+
+
+# The rooms whose tests take longest go last, so that a machine too slow for all of them has run the rest.
+_LAST = ("review", "serving", "inspection", "audit", "docs", "guide")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rooms = {item: Path(item.path).relative_to(Path(__file__).parent).parts[0] for item in items}
+    items.sort(key=lambda item: _LAST.index(rooms[item]) + 1 if rooms[item] in _LAST else 0)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what can no longer end in time, where DEEPER_TEST_UNTIL, in seconds since 1970, says when that is.
+
+    CI has a limit, and a shared machine may run at a tenth of its speed. Without the variable everything runs.
+    """
+    if not (until := os.environ.get("DEEPER_TEST_UNTIL")):
+        return
+    left = float(until) - time.time()
+    marker = item.get_closest_marker("minutes")
+    needed = 60 * marker.args[0] * slowness() if marker else 0
+    if left < needed or left <= 0:
+        pytest.skip(f"no time: {needed / 60:.0f} minutes wanted, {max(left, 0) / 60:.0f} left before CI's limit")
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +75,7 @@ def run_deeper(tmp_path: Path) -> RunDeeper:
             text=True,
             cwd=cwd or tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-            timeout=timeout,
+            timeout=patient(timeout),
         )
 
     return run

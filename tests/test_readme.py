@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.patience import patient
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -57,7 +59,9 @@ def test_the_tour_runs_from_its_first_line_to_its_last(place):
         if line.startswith(("deeper board", "deeper serve")):
             _until_interrupted(words_of(line), place)
             continue
-        done = subprocess.run(words_of(line), cwd=place, env=environment(), capture_output=True, text=True, timeout=280)
+        done = subprocess.run(
+            words_of(line), cwd=place, env=environment(), capture_output=True, text=True, timeout=patient(280)
+        )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert "Traceback" not in done.stderr, line
     assert (place / "comparison.svg").stat().st_size > 1000
@@ -76,12 +80,12 @@ def _until_interrupted(words: list[str], place: Path) -> None:
         text=True,
     )
     assert process.stdout
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patient(60)
     seen = ""
     while "http://" not in seen and time.monotonic() < deadline and process.poll() is None:
         seen += process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=patient(30))
     assert "http://127.0.0.1" in seen or "http://localhost" in seen, seen + rest
     assert "Traceback" not in seen + rest
 

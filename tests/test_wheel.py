@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy
 import pytest
 
+from tests.patience import patient
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deeper"
 # What a build leaves beside its sources.
@@ -37,7 +39,7 @@ def shipped() -> set[str]:
 
 def run(*words: object, cwd: Path, environment: dict[str, str] | None = None) -> str:
     done = subprocess.run(
-        [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=280
+        [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=patient(280)
     )
     assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout

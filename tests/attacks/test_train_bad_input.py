@@ -13,13 +13,14 @@ import pytest
 
 from deeper.records import info as dataset_info
 from deeper.runs import train
+from tests.patience import patient
 
 
 def deeper(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     return subprocess.run(
         [sys.executable, "-m", "deeper", *map(str, words)],
-        capture_output=True, text=True, cwd=cwd, env=environment, timeout=120,
+        capture_output=True, text=True, cwd=cwd, env=environment, timeout=patient(120),
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ WRITER = """
 import itertools, sys
 from pathlib import Path
 from deeper.bundle import folder
+from tests.patience import patient
 kinds = [{file.name: file.read_bytes() for file in Path(kind).iterdir()} for kind in sys.argv[2:]]
 print("ready", flush=True)
 for number in itertools.count():
@@ -102,7 +103,7 @@ def test_a_reader_never_meets_a_mixture(tmp_path, kinds):
     thread.start()
     seen: list[int] = []
     try:
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + patient(30)
         while time.monotonic() < ends and (written < 20 or len(seen) < 50 or len(set(seen)) < 2):
             seen.append(parity(path))
     finally:

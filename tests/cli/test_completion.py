@@ -16,6 +16,7 @@ import pytest
 
 from deeper.cli import VERBS, main
 from deeper.cli.completion import FORMATS, NETWORKS
+from tests.patience import patient
 
 AT_TERMINAL = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 
@@ -37,7 +38,7 @@ class Terminal:
         os.write(self.keys, text.encode())
 
     def wait_for(self, wanted: str, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while wanted not in self.seen:
             ready, _, _ = select.select([self.keys], [], [], 0.2)
             if ready:

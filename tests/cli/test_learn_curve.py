@@ -10,6 +10,7 @@ import time
 import pytest
 
 from deeper.cli import main
+from tests.patience import patient
 
 
 def test_it_answers_the_question(small_dataset, tmp_path, monkeypatch, capsys):
@@ -44,7 +45,7 @@ def test_an_interrupted_curve_goes_on(run_deeper, small_dataset, tmp_path):
             break
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=patient(60))
     assert process.returncode == 130 and "the same command goes on" in out
     first = (tmp_path / "curve" / "50-percent" / "seed-0" / "bundle" / "weights.safetensors").read_bytes()
     done = run_deeper(*words)

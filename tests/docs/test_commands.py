@@ -42,7 +42,8 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.minutes(5)
+@pytest.mark.timeout(4800)
 def test_every_command_ends_well(place) -> None:
     """One test for all: they follow each other as on the pages, and the folder is prepared once."""
     failed = []

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tests.docs.test_commands import DOCS, load
+from tests.patience import patient
 
 ROOT = DOCS.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -204,7 +205,7 @@ def test_on_a_phone_and_read_by_axe(built, browser, scheme) -> None:
     problems = []
     context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(patient(60_000))
     page.on(
         "request", lambda one: None if one.url.startswith(("file:", "data:", "blob:")) else problems.append(one.url)
     )

@@ -38,7 +38,8 @@ def test_there_are_five() -> None:
 
 
 @pytest.mark.guide
-@pytest.mark.timeout(1200)
+@pytest.mark.minutes(5)
+@pytest.mark.timeout(5000)
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.stem)
 def test_it_runs_in_its_quick_form(text: Path, tmp_path: Path) -> None:
     """By the command of `make guide`, in a process of its own: a kernel's sockets are no business of pytest's."""
@@ -47,7 +48,7 @@ def test_it_runs_in_its_quick_form(text: Path, tmp_path: Path) -> None:
         env={**os.environ, "DEEPER_GUIDE": "quick"},
         capture_output=True,
         text=True,
-        timeout=1100,
+        timeout=4500,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     check_outputs(nbformat.read(tmp_path / text.with_suffix(".ipynb").name, as_version=4))

@@ -23,6 +23,7 @@ from deeper.errors import RunError, UsageError
 from deeper.monitor import TensorBoard
 from deeper.monitor import board as module
 from tests.monitor.sample_training import SmallNet, squares, train
+from tests.patience import patient
 
 CLASSES = ("dark", "grey", "bright")
 
@@ -68,12 +69,12 @@ class Served:
         self.url = self.said[1].split()[3] if self.said[1] else ""
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=patient(30)) as answer:
             return json.loads(answer.read())
 
     def end(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=20)
+        _, errors = self.process.communicate(timeout=patient(20))
         return self.process.returncode, errors
 
 
@@ -81,7 +82,7 @@ class Served:
 def served(folder: Path) -> Iterator[Served]:
     served = Served(folder / "first", folder / "series", "--port", "0")
     try:
-        until = time.monotonic() + 40  # the server reads the files after it has begun to answer
+        until = time.monotonic() + patient(40)  # the server reads the files after it has begun to answer
         while len(served.get("data/runs")) < 2 and time.monotonic() < until:
             time.sleep(0.3)
         yield served
@@ -151,7 +152,7 @@ def test_a_port_that_is_taken_is_one_clear_line(folder: Path) -> None:
             [sys.executable, "-m", "deeper", "board", str(folder / "first"), "--port", str(port)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
     assert done.returncode == UsageError.exit_code
@@ -163,7 +164,7 @@ def test_a_missing_run_is_one_clear_line(tmp_path: Path) -> None:
         [sys.executable, "-m", "deeper", "board", str(tmp_path / "nothing")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert done.returncode == RunError.exit_code
@@ -182,7 +183,7 @@ def test_termination_ends_it_cleanly_too(folder: Path) -> None:
     served = Served(folder / "first", "--port", "0")
     assert served.end(signal.SIGTERM) == (0, "")
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(served.url, timeout=5)
+        urllib.request.urlopen(served.url, timeout=patient(5))
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -190,7 +191,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 def is_shown(page: Any, selector: str, text: str) -> bool:
     """Whether `text` comes into sight within half a minute, also in a frame (the projector is one)."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + patient(30)
     while time.monotonic() < until:
         if any(frame.locator(selector, has_text=text).count() for frame in page.frames):
             return True
@@ -199,7 +200,7 @@ def is_shown(page: Any, selector: str, text: str) -> bool:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(1440)
 def test_the_page_shows_the_tags_without_errors(served: Served, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 

@@ -201,6 +201,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from deeper.records import BuildOptions, build, open_source
+from tests.patience import patient
 pictures = np.random.default_rng(0).integers(0, 256, (4000, 40, 40), np.uint8)
 def slowly(done, total):
     print(done, flush=True)
@@ -225,11 +226,11 @@ def test_an_end_in_the_middle_leaves_no_dataset_and_no_process(
     workers = children(process.pid)
     assert len(workers) == 2
     process.send_signal(number)
-    assert process.wait(20) == code
+    assert process.wait(patient(20)) == code
     process.stdout.close()
     assert not out.exists()
     assert len(list(tmp_path.iterdir())) == left
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patient(10)
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline, "a worker outlives its parent"
         time.sleep(0.05)

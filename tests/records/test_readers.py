@@ -18,6 +18,7 @@ from tfrecord.reader import tfrecord_loader
 from deeper import images
 from deeper.records import BuildOptions, Dataset, build
 from deeper.records.sources import Item, Source
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_tensorflow_reads_every_record_by_tf_data(mixed: Dataset) -> None:
     if python is None:
         pytest.skip("no TensorFlow; make test-tensorflow installs it")
     script = Path(__file__).with_name("read_with_tensorflow.py")
-    done = subprocess.run([python, str(script), str(mixed.path)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([python, str(script), str(mixed.path)], capture_output=True, text=True, timeout=patient(300))
     assert done.returncode == 0, done.stderr[-2000:]
     seen = json.loads(done.stdout.splitlines()[-1])
     assert len(seen) == mixed.info.count

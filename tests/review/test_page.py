@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deeper.records.corrections import read_corrections
+from tests.patience import patient
 from tests.review.conftest import make
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -33,7 +34,7 @@ class Served:
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(patient(20))
         self.process.stdout.close()  # type: ignore[union-attr]
         return code
 
@@ -51,7 +52,7 @@ def browser() -> Iterator[object]:
 def opened(browser, served: Served, problems: list[str], **options):
     context = browser.new_context(**options)
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(patient(20_000))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
     origin = served.address.split("/?")[0]
@@ -74,7 +75,7 @@ def wait_count(page, count: int) -> None:
     wait(page, f"document.getElementById('count').textContent.startsWith('{count} of')")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1920)
 def test_by_keyboard_with_undo_search_and_a_killed_server(browser, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     dataset = make(folder)
@@ -132,7 +133,7 @@ def test_by_keyboard_with_undo_search_and_a_killed_server(browser, tmp_path: Pat
     assert served.stop() == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(960)
 def test_by_touch_on_a_phone_in_the_dark(browser, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     make(folder, names=("daisy", "rose", "tulip"), count=3)

@@ -16,6 +16,7 @@ from deeper.errors import DatasetError, UsageError
 from deeper.records import Dataset
 from deeper.records.corrections import read_corrections
 from deeper.review import ReviewServer, Session, open_session
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ class Client:
             headers |= {"Origin": f"http://127.0.0.1:{self.server.port}", "Content-Type": "application/json"}
             headers["Content-Length"] = str(len(data))
         headers |= {name.replace("_", "-"): value for name, value in changed.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=patient(10))
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():
             if value is not None:

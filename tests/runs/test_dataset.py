@@ -13,6 +13,7 @@ from deeper.errors import DatasetError
 from deeper.records import BuildOptions, build, open_source
 from deeper.records.verify import verify
 from deeper.runs import dataset_for
+from tests.patience import patient
 
 PICTURES = "import numpy as np; np.savez('mine.npz', images=np.arange(3000 * 64, dtype=np.uint8).reshape(3000, 8, 8), labels=np.arange(3000) % 3)"
 
@@ -26,7 +27,7 @@ def test_two_processes_that_need_the_same_dataset_at_once(tmp_path: Path) -> Non
         )
         for _ in range(2)
     ]
-    ended = [one.communicate(timeout=100) for one in both]
+    ended = [one.communicate(timeout=patient(100)) for one in both]
     assert [one.returncode for one in both] == [0, 0], ended
     assert ended[0][0] == ended[1][0]
     (made,) = (tmp_path / "datasets").iterdir()

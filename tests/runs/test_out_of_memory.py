@@ -36,6 +36,7 @@ from pathlib import Path
 import torch
 import deeper.runs.training  # everything is loaded before the limit
 from deeper.cli import main
+from tests.patience import patient
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]), used + int(sys.argv[1])))
 main(sys.argv[2:])
@@ -55,7 +56,7 @@ def limited(tmp_path):
             text=True,
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)},
-            timeout=280,
+            timeout=patient(280),
         )
 
     return run
@@ -163,6 +164,6 @@ def test_an_evaluation_goes_on_in_smaller_cuts(tmp_path, limited):
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)},
-        timeout=280,
+        timeout=patient(280),
     )
     assert done.returncode == 0, done.stderr

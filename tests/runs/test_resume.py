@@ -16,6 +16,7 @@ import pytest
 from deeper import checkpoint
 from deeper.monitor import WALL_CLOCK_FIELDS
 from deeper.records import Dataset
+from tests.patience import patient
 
 EPOCHS = 4
 # A checkpoint every eighth of an epoch: kills land before, within and after one.
@@ -37,7 +38,7 @@ def environment() -> dict[str, str]:
 
 
 def finish(words: list[str]) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=300)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=patient(300))
     assert done.returncode == 0, done.stderr
 
 
@@ -73,7 +74,7 @@ def kill_and_resume(dataset: Dataset, run: Path, chance: random.Random, most: in
         # Wait until it trains: the kill shall land in the loop, not in the interpreter's start.
         metrics = run / "metrics.jsonl"
         before = metrics.stat().st_size if metrics.exists() else 0
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + patient(120)
         while process.poll() is None and time.monotonic() < deadline:
             if metrics.exists() and metrics.stat().st_size != before:
                 break
@@ -109,7 +110,7 @@ def test_killed_at_five_random_points(small_dataset, reference, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(5000)
 def test_killed_at_fifty_random_points(small_dataset, reference, tmp_path):
     killed_so_often(50, small_dataset, reference, tmp_path, seed=100)
 
@@ -123,7 +124,7 @@ def test_an_interrupt_saves_and_says_how_to_go_on(small_dataset, reference, run_
     while not (metrics.exists() and metrics.stat().st_size) and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=patient(60))
     assert process.returncode == 128 + number, errors
     assert f"--resume {run_folder}" in output
     assert "Traceback" not in errors

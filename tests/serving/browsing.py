@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.patience import patient
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
     "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
@@ -31,7 +33,7 @@ def opened(
     context = browser.new_context(permissions=["camera", "clipboard-read"], **options)
     context.add_init_script(VIOLATIONS)
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(patient(30_000))
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -48,7 +50,7 @@ def opened(
 
 def wait(page, condition: str) -> None:
     """Playwright's own waiting evaluates text within the page, which the page's policy forbids."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + patient(30)
     while time.monotonic() < until:
         if page.evaluate(condition):
             return

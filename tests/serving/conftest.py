@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from deeper.runs import train
+from tests.patience import patient
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def serving(*words: object, log: Path | None = None, **environment: str) -> Iter
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(patient(30))
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -53,9 +54,9 @@ def _wait_until_ready(address: str) -> None:
     import urllib.error
     import urllib.request
 
-    for _ in range(200):
+    for _ in range(1600):
         try:
-            with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"{address}/readyz", timeout=patient(5)) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, ConnectionError):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from deeper.images import encode_png
+from tests.patience import patient
 from tests.serving.conftest import serving
 from tests.serving.test_limits import bomb, raw, resident
 from tests.serving.test_protocols import PIXELS, ask
@@ -78,7 +79,7 @@ def test_the_parser_ends_with_a_server_that_is_killed(served_run) -> None:
         assert children
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + patient(10)
         while any(_alive(one) for one in children):
             assert time.monotonic() < deadline
             time.sleep(0.1)

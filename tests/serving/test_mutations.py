@@ -171,7 +171,7 @@ def test_mutated_requests_break_nothing(served_run, pictures, wanted) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(5000)
 def test_a_hundred_thousand_mutated_requests(served_run, pictures, wanted) -> None:
     began = time.monotonic()
     seen = mutations(served_run, pictures, wanted, 100_000)

@@ -13,6 +13,7 @@ import pytest
 
 from deeper.images import Appearance, decode, encode_png
 from deeper.prediction import Classifier
+from tests.patience import patient
 from tests.sample_network import digits, write
 from tests.serving.browsing import (
     CHROMIUM,
@@ -360,6 +361,6 @@ def test_a_token_two_models_and_what_goes_wrong(browser, served_run, hostile, pi
                 "!document.getElementById('result').hidden && document.getElementById('bars').children.length === 5",
             )
             process.terminate()
-            process.wait(30)
+            process.wait(patient(30))
             page.set_input_files("#files", [as_file("late.png", encode_png(pictures[2]))])
             wait_text(page, "#problem", "does not answer")

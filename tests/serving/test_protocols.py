@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from deeper.images import encode_png
+from tests.patience import patient
 from tests.serving.conftest import serving
 
 
@@ -22,7 +23,7 @@ def ask(url: str, body: bytes | dict[str, Any] | None = None, headers: dict[str,
     data = json.dumps(body).encode() if isinstance(body, dict) else body
     request = urllib.request.Request(url, data=data, headers=headers or {})
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=patient(60)) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         text = error.read()

@@ -19,6 +19,7 @@ from deeper.prediction import Classifier
 from deeper.serving import Hosted
 from deeper.serving.application import _watch
 from deeper.web import Refused
+from tests.patience import patient
 from tests.serving.conftest import serving
 from tests.serving.test_protocols import ask
 
@@ -43,7 +44,7 @@ def run(served_run, tmp_path) -> Path:
 
 
 def until(condition, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)

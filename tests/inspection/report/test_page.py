@@ -16,6 +16,7 @@ from deeper.errors import StorageError
 from deeper.inspection.report import refuse_stranger, write_report
 from deeper.inspection.report.album import Album
 from deeper.inspection.report.page import document
+from tests.patience import slowness
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")),
@@ -141,7 +142,7 @@ def test_large_ones_open_fast_and_stay_small(opened, make, tmp_path, classes, er
     assert size <= 20_000_000
     timing = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
     # Two seconds on an idle machine; this one may be shared.
-    assert 0 < timing <= 6000, f"{timing:.0f} ms, {writing_and_opening:.1f} s"
+    assert 0 < timing <= 6000 * slowness(), f"{timing:.0f} ms, {writing_and_opening:.1f} s"
     print(f"{errors:,} errors, {classes:,} classes: {size / 1e6:.1f} MB, opened in {timing:.0f} ms (wanted 2,000)")
     bare = page.evaluate("data.errors.filter((one) => one[8] === null).length")
     if side == 28:

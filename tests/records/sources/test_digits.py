@@ -15,6 +15,7 @@ from deeper.records.sources import Listing, SourceOptions, open_source
 from deeper.records.sources.digits import open_digits
 from deeper.records.sources.drawing import Hand, draw_glyphs
 from deeper.records.sources.glyphs import DENSITY, FONTS, distance_fields
+from tests.patience import patient
 
 SMALL = {"train": 300, "validation": 40, "test": 60}
 
@@ -133,7 +134,7 @@ def test_drawing_imports_neither_matplotlib_nor_torch() -> None:
         "import sys; from deeper.records.sources.digits import open_digits; open_digits({'train': 3}).items;"
         "sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=patient(60)).returncode == 0
 
 
 def test_a_named_set_has_no_groups() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from deeper.errors import SourceError, UsageError
 from deeper.records.sources import Listing, SourceOptions, open_source
+from tests.patience import patient
 
 NFC = unicodedata.normalize("NFC", "Köln")
 NFD = unicodedata.normalize("NFD", "Köln")
@@ -272,7 +273,7 @@ def test_sources_import_no_torch() -> None:
         "import sys; from deeper.records.sources import open_source, folder, table, arrays, idx, named;"
         "sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=patient(60)).returncode == 0
 
 
 def test_messages_stay_on_one_line(tmp_path: Path) -> None:
