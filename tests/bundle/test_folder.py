@@ -15,6 +15,7 @@ import pytest
 
 from deeper import bundle
 from deeper.bundle import folder
+from tests.patience import patient
 from tests.sample_network import network, write
 
 # Replaces a bundle without end by one of two prepared ones in turn; no torch, so that it starts and turns quickly.
@@ -22,7 +23,6 @@ WRITER = """
 import itertools, sys
 from pathlib import Path
 from deeper.bundle import folder
-from tests.patience import patient
 kinds = [{file.name: file.read_bytes() for file in Path(kind).iterdir()} for kind in sys.argv[2:]]
 print("ready", flush=True)
 for number in itertools.count():

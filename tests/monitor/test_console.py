@@ -17,6 +17,7 @@ from deeper.monitor.console import Console
 from deeper.monitor.position import Position, clock
 from deeper.training.events import Notice
 from tests.monitor.sample_events import epoch_done, finished, run, started, step_done
+from tests.patience import slowness
 
 # A training of 20 steps as a program of its own, so that it can be given a terminal or a pipe.
 PROGRAM = """
@@ -45,7 +46,6 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FAILS = """
 import sys, time
 from deeper.monitor.console import Console
-from tests.patience import slowness
 Console().progress("decoding")(1, 2)
 time.sleep(0.1)
 print("deeper train: one clear line", file=sys.stderr)

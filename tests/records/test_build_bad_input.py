@@ -21,6 +21,7 @@ from deeper.errors import DeeperError, SourceError, StorageError
 from deeper.records import Dataset, build, open_source
 from deeper.records.sources import Item, Source
 from deeper.records.verify import verify
+from tests.patience import patient
 
 Make = Callable[..., Source]
 Save = Callable[..., Item]
@@ -201,7 +202,6 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from deeper.records import BuildOptions, build, open_source
-from tests.patience import patient
 pictures = np.random.default_rng(0).integers(0, 256, (4000, 40, 40), np.uint8)
 def slowly(done, total):
     print(done, flush=True)

@@ -15,6 +15,7 @@ from deeper.runs import resume
 from deeper.training import headroom
 from deeper.training.events import CheckpointDue
 from deeper.training.stepping import Stepper
+from tests.patience import patient
 
 # Each picture keeps about 2 MB for the backward pass, by layers that compute little: 512 do not fit into what is left.
 NETWORK = """
@@ -36,7 +37,6 @@ from pathlib import Path
 import torch
 import deeper.runs.training  # everything is loaded before the limit
 from deeper.cli import main
-from tests.patience import patient
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]), used + int(sys.argv[1])))
 main(sys.argv[2:])

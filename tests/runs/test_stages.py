@@ -18,11 +18,11 @@ from deeper.errors import UsageError
 from deeper.monitor import WALL_CLOCK_FIELDS
 from deeper.runs import Run, evaluate_run, resume, train
 from deeper.training.events import DetailDone, EpochDone, StepDone
+from tests.patience import patient, slowness
 
 # A network that takes any size, with everything that a resume could lose: batch norm, dropout, averaged weights.
 NETWORK = """
 from torch import nn
-from tests.patience import patient, slowness
 
 class Small(nn.Module):
     def __init__(self, classes):
