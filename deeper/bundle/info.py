@@ -48,6 +48,8 @@ class Info:
     """Divides the logits before the softmax; fitted on validation pictures."""
     threshold: float | None = None
     """Below this probability the answer is "unsure"."""
+    familiarity: float | None = None
+    """Below this log Σ exp(logit) the picture is unlike the training pictures, and the answer "unsure"."""
     appearance: Appearance | None = None
     """What training pictures look like: an input that is quite unlike is answered "unsure", with the reason."""
     dataset: dict[str, Any] = field(default_factory=dict)
@@ -81,6 +83,8 @@ class Info:
             raise UsageError(f"temperature {self.temperature}; wanted a number above 0")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"threshold {self.threshold}; wanted a probability")
+        if self.familiarity is not None and not math.isfinite(self.familiarity):
+            raise UsageError(f"familiarity {self.familiarity}; wanted a number")
         if not 0 < self.golden_tolerance <= LARGEST_TOLERANCE:
             raise UsageError(f"golden_tolerance {self.golden_tolerance}; wanted at most {LARGEST_TOLERANCE}")
 

@@ -8,13 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeper.inference.scores import log_softmax
+from deeper.inference.scores import familiarity, log_softmax
 
 # Bounds of a temperature and steps of the search for it: to a thousandth of its logarithm's range.
 _TEMPERATURES = (0.05, 20.0)
 _SEARCHED = 60
 # Of the right answers, at most this share is called unsure.
 UNSURE_SHARE = 0.01
+# Of the right answers, at most this share is called unlike the training pictures.
+UNFAMILIAR_SHARE = 0.005
 
 # Equal-width bins of confidence for the calibration error (Guo et al. 2017, arXiv 1706.04599).
 BINS = 15
@@ -98,6 +100,12 @@ def fitted_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -
             right = low + ratio * (high - low)
             at_right = loss(right)
     return float(np.exp((low + high) / 2))
+
+
+def unfamiliar_below(logits: NDArray[np.float32], right: NDArray[np.bool_]) -> float | None:
+    """The familiarity below which a picture is unlike the training pictures: of those answered right in a held-out set,
+    one in two hundred lies below it. None where nothing was right. Shapes: N × K and N."""
+    return float(np.quantile(familiarity(logits[right]), UNFAMILIAR_SHARE)) if right.any() else None
 
 
 def unsure_below(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

@@ -9,12 +9,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from deeper.inference.scores import BATCH, Predict, Scores, log_softmax, softmax
+from deeper.inference.scores import BATCH, Predict, Scores, familiarity, log_softmax, softmax
 
 if TYPE_CHECKING:
     from deeper.inference.network import Network, Normalise, check_device, predictor
 
-__all__ = ["BATCH", "Network", "Normalise", "Predict", "Scores", "check_device", "log_softmax", "predictor", "softmax"]
+__all__ = [
+    "BATCH",
+    "Network",
+    "Normalise",
+    "Predict",
+    "Scores",
+    "check_device",
+    "familiarity",
+    "log_softmax",
+    "predictor",
+    "softmax",
+]
 
 _NEED_TORCH = ("Network", "Normalise", "check_device", "predictor")
 

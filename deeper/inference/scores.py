@@ -34,6 +34,17 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return result
 
 
+def familiarity(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """log Σ exp(logit), over the last axis: how loudly the classes speak up for a picture, all together.
+
+    It is the negative energy of Liu et al. 2020 (arXiv 2010.03759) at temperature 1. The softmax takes it away, and with
+    it what best tells pictures of another kind: noise may get a high probability from small logits.
+    """
+    largest = logits.max(axis=-1).astype(np.float64)
+    result: NDArray[np.float64] = largest + np.log(np.exp(logits - largest[..., None]).sum(axis=-1))
+    return result
+
+
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Probabilities, over the last axis, in float64. They add up to 1 within 1e-12."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)

@@ -29,7 +29,7 @@ from deeper.images import as_picture
 from deeper.images.containers import exif_of, load, orientation
 from deeper.images.decode import turn
 from deeper.images.pixels import to_pixels
-from deeper.inference import BATCH, softmax
+from deeper.inference import BATCH, familiarity, softmax
 from deeper.prediction.answers import Failed, Named, Pause, Prediction
 from deeper.prediction.views import averaged
 
@@ -37,6 +37,7 @@ Picture: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray 
 """A file name, a file's bytes, a PIL image, or an array H × W or H × W × C."""
 
 _END = Pause()
+_UNFAMILIAR = "unlike the training pictures: no class speaks up for it as it does for them"
 _NOT_SURE = "no class is probable enough ({:.0%}, where right answers have at least {:.0%})"
 
 # Seconds that pictures may be long in coming before those that are there are answered, in a smaller batch.
@@ -214,6 +215,8 @@ class Classifier:
         logits = self.logits(images)
         temperature, threshold = self.info.temperature or 1.0, self.info.threshold or 0.0
         sure = softmax(logits / np.float32(temperature)).max(axis=1) if len(logits) else ()
+        least = self.info.familiarity
+        unfamiliar = familiarity(logits) < least if least is not None and len(logits) else [False] * len(logits)
         appearance = self.info.appearance
         remarks = appearance.remarks(images) if appearance else [""] * len(images)
         return [
@@ -222,7 +225,9 @@ class Classifier:
                 one,
                 sources[number] if sources else "",
                 temperature,
-                remarks[number] or (_NOT_SURE.format(sure[number], threshold) if sure[number] < threshold else ""),
+                remarks[number]
+                or (_NOT_SURE.format(sure[number], threshold) if sure[number] < threshold else "")
+                or (_UNFAMILIAR if unfamiliar[number] else ""),
             )
             for number, one in enumerate(logits)
         ]

@@ -17,7 +17,7 @@ from deeper.bundle import Info
 from deeper.distortions import AnyDistortion, Policy, flipping
 from deeper.distortions.geometry import HorizontalFlip, QuarterTurns, Rotation, Scale, Shear, Translation, VerticalFlip
 from deeper.errors import UsageError
-from deeper.inference.scores import Predict, Scores, softmax
+from deeper.inference.scores import Predict, Scores, familiarity, softmax
 from deeper.values import from_plain
 
 VIEWS = 8
@@ -42,7 +42,8 @@ def safe_distortions(info: Info) -> tuple[AnyDistortion, ...]:
 
 def averaged(predict: Predict, info: Info, views: int = VIEWS) -> Predict:
     """`predict` averaged over the picture itself and `views` − 1 others: logits are the logarithms of the mean
-    probabilities (at the bundle's temperature), features the mean features.
+    probabilities (at the bundle's temperature), shifted so that the familiarity is the mean of the views', and features
+    the mean features.
 
     Raises: UsageError, where no training distortion is safe to average over.
     """
@@ -63,6 +64,7 @@ def averaged(predict: Predict, info: Info, views: int = VIEWS) -> Predict:
     def predict_averaged(images: NDArray[np.uint8]) -> Scores:
         first = predict(images)
         probabilities, features = softmax(first.logits / np.float32(temperature)), first.features.astype(np.float64)
+        familiar = familiarity(first.logits)
         for drawn in seen:
             rows = [(one, np.repeat(values, len(images), axis=0)) for one, values in drawn]
             floats = distort(torch.from_numpy(np.ascontiguousarray(images)), rows, size, "border")
@@ -70,8 +72,11 @@ def averaged(predict: Predict, info: Info, views: int = VIEWS) -> Predict:
             scores = predict(view)
             probabilities += softmax(scores.logits / np.float32(temperature))
             features += scores.features
+            familiar += familiarity(scores.logits)
         mean = np.maximum(probabilities / views, np.finfo(np.float32).tiny)
         logits = (np.log(mean) * temperature).astype(np.float32)
+        # The same number for all classes leaves the probabilities as they are.
+        logits += (familiar / views - familiarity(logits)).astype(np.float32)[:, None]
         return Scores(logits, (features / views).astype(np.float32))
 
     return predict_averaged

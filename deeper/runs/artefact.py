@@ -11,7 +11,7 @@ import numpy as np
 
 from deeper import bundle
 from deeper.evaluation import Evaluation
-from deeper.evaluation.calibration import fitted_temperature, unsure_below
+from deeper.evaluation.calibration import fitted_temperature, unfamiliar_below, unsure_below
 from deeper.images import Appearance, Preprocess
 from deeper.inference import softmax
 from deeper.models.architecture import Architecture
@@ -72,6 +72,7 @@ class Artefact:
             },
             temperature=fitted_temperature(evaluation.logits, evaluation.labels) if evaluation else None,
             threshold=_threshold(evaluation) if evaluation else None,
+            familiarity=unfamiliar_below(evaluation.logits, evaluation.right) if evaluation else None,
             appearance=self._appearance,
             metrics={"validation": evaluation.summary()} if evaluation else {},
             training={

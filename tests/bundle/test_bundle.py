@@ -114,6 +114,7 @@ def with_nan():
         ({"preprocess": replace(PREPROCESS, height=32)}, UsageError, "32"),
         ({"temperature": -1.0}, UsageError, "temperature"),
         ({"threshold": 2.0}, UsageError, "threshold"),
+        ({"familiarity": float("nan")}, UsageError, "familiarity"),
     ],
 )
 def test_what_contradicts_itself_is_not_written_and_the_old_bundle_stays(tmp_path, changes, kind, message):

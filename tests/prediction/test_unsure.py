@@ -32,6 +32,7 @@ def test_temperature_threshold_and_appearance_are_fitted(trained) -> None:
     info = Classifier(trained).info
     assert info.temperature and 0.05 <= info.temperature <= 20
     assert info.threshold is not None and 0 < info.threshold <= 0.99
+    assert info.familiarity is not None and np.isfinite(info.familiarity)
     assert info.appearance is not None and info.appearance.border[1] < 0.3
 
 
@@ -43,9 +44,24 @@ def test_right_inputs_are_answered_and_wrong_ones_are_not(trained, pictures) -> 
     assert blank.unsure.startswith("blank") and "unsure: blank" in repr(blank)
 
 
+def test_what_no_class_speaks_up_for_is_unlike_the_training_pictures(trained, pictures) -> None:
+    """Also where brightness, contrast and place of the mass are those of digits, and the softmax is sure."""
+    classifier = Classifier(trained)
+    classifier.info = replace(classifier.info, threshold=0.0)
+    generator = np.random.default_rng(0)
+    shuffled = generator.permuted(pictures.reshape(len(pictures), -1), axis=1).reshape(pictures.shape)
+    kept = classifier.info
+    classifier.info = replace(kept, appearance=None)
+    unlike = [one.unsure.startswith("unlike the training pictures") for one in classifier(shuffled)]
+    assert np.mean(unlike) > 0.5
+    assert np.mean([bool(one.unsure) for one in classifier(pictures)]) <= 0.05
+    classifier.info = replace(kept, appearance=None, familiarity=None)
+    assert not any(one.unsure for one in classifier(shuffled))
+
+
 def test_an_improbable_answer_is_unsure(trained, pictures) -> None:
     classifier = Classifier(trained)
-    classifier.info = replace(classifier.info, threshold=0.9999, appearance=None)
+    classifier.info = replace(classifier.info, threshold=0.9999, familiarity=None, appearance=None)
     answers = classifier(pictures)
     for one in answers:
         assert bool(one.unsure) == (one.probability < 0.9999)

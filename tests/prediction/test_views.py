@@ -9,7 +9,7 @@ import pytest
 
 from deeper.distortions import HorizontalFlip, Rotation, Translation
 from deeper.errors import UsageError
-from deeper.inference.scores import Scores
+from deeper.inference.scores import Scores, familiarity, softmax
 from deeper.prediction import Classifier
 from deeper.prediction.views import averaged, safe_distortions
 from deeper.values import to_plain
@@ -75,5 +75,8 @@ def test_one_sure_view_among_many_moves_the_mean(info) -> None:
         np.zeros((1, 28, 28, 1), np.uint8)
     )
     shares = np.array([0.5, 1 / (1 + np.exp(-2)), 1 / (1 + np.exp(-4))])
-    np.testing.assert_allclose(np.exp(scores.logits[0]), [1 - shares.mean(), shares.mean()], rtol=1e-6)
+    np.testing.assert_allclose(softmax(scores.logits)[0], [1 - shares.mean(), shares.mean()], rtol=1e-6)
+    # Softmax takes the familiarity away; the views' mean of it is kept.
+    of_views = np.log([2, 1 + np.exp(2), 1 + np.exp(4)])
+    np.testing.assert_allclose(familiarity(scores.logits), [of_views.mean()], rtol=1e-6)
     np.testing.assert_allclose(scores.features[0], [0, 2])
