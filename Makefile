@@ -27,9 +27,10 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+# Not after `.installed`: pip would work out the same versions twice.
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) -e '.[dev]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 # torchvision and timm are compared with, never needed: without their own dependencies, beside the environment.
 $(VENV)/parity/timm: $(VENV)/.installed-dev

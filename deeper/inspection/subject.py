@@ -22,7 +22,7 @@ from deeper.inference import Predict, predictor
 from deeper.records import Dataset, Split
 from deeper.runs import Run, dataset_for
 from deeper.runs.folder import is_run
-from deeper.runs.judging import _with_original, label_map, open_network
+from deeper.runs.judging import with_original, label_map, open_network
 from deeper.runs.pictures import fold_members, share_members
 from deeper.training.options import Options
 from deeper.training.precision import choose_device
@@ -88,7 +88,7 @@ class Subject:
         batches = (replace(batch, labels=self.chosen.labels[batch.positions]) for batch in in_order(pictures, _BATCH))
         found = evaluate(self.predict, batches, self.classes)
         # What a fold held out is of two splits, and no other result is of the same pictures.
-        return found if self.chosen.name == HELD_OUT else _with_original(found, self.dataset, self.chosen.name)
+        return found if self.chosen.name == HELD_OUT else with_original(found, self.dataset, self.chosen.name)
 
 
 def open_subject(

@@ -64,7 +64,7 @@ def evaluate_run(
     parts = [open_pictures(dataset.split(name), preprocess, workers=workers) for name in names]
     pictures: Pictures = parts[0] if len(parts) == 1 else Joined(parts)
     batches = (replace(batch, labels=to_ours[batch.labels]) for batch in in_order(pictures, _BATCH))
-    return _with_original(evaluate(predict, batches, classes), dataset, names)
+    return with_original(evaluate(predict, batches, classes), dataset, names)
 
 
 def judged_on(source: str | Path | Dataset, split: str | None, notice: Callable[[str], None]) -> tuple[Dataset, str]:
@@ -89,7 +89,7 @@ def judged_on(source: str | Path | Dataset, split: str | None, notice: Callable[
     return dataset, split
 
 
-def _with_original(evaluation: Evaluation, dataset: Dataset, splits: Sequence[str]) -> Evaluation:
+def with_original(evaluation: Evaluation, dataset: Dataset, splits: Sequence[str]) -> Evaluation:
     """With the labels before corrections, where the split has some: a result must be comparable with older ones."""
     corrections = dataset.info.corrections
     was = {one.id: one.was for one in corrections.relabelled if one.split in splits} if corrections else {}

@@ -47,6 +47,10 @@ def open_source(source: object, *, options: SourceOptions = NO_OPTIONS) -> Listi
         raise SourceError(
             f"a {type(source).__name__} is no source; wanted a name, a path, or (images, labels) as arrays"
         )
+    if options.shape is not None and Path(source).suffix.lower() != ".npz":
+        raise UsageError(
+            f"--shape is for arrays that hold each picture flat: those of {printable(source)!r} have their own; leave it out"
+        )
     if isinstance(source, str) and source in named_sets():
         from deeper.records.sources import named
 

@@ -265,3 +265,9 @@ def test_npz_that_cannot_be_used(tmp_path: Path) -> None:
     refused(tmp_path / "one.npy", says="images and labels")
     (tmp_path / "one.npy").rename(tmp_path / "one.npz")
     refused(tmp_path / "one.npz", says="holds one array")
+
+
+@pytest.mark.parametrize("source", ["digits", "folder", "table.csv"])
+def test_a_shape_is_refused_where_pictures_have_their_own(source: str) -> None:
+    with pytest.raises(UsageError, match="leave it out"):
+        open_source(source, options=SourceOptions(shape=(28, 28)))
