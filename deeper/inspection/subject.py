@@ -22,7 +22,7 @@ from deeper.inference import Predict, predictor
 from deeper.records import Dataset, Split
 from deeper.runs import Run, dataset_for
 from deeper.runs.folder import is_run
-from deeper.runs.judging import with_original, label_map, open_network
+from deeper.runs.judging import label_map, open_network, with_original
 from deeper.runs.pictures import fold_members, share_members
 from deeper.training.options import Options
 from deeper.training.precision import choose_device
