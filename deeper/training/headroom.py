@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from dataclasses import replace
 
 from deeper.errors import MemoryShortageError, UsageError, printable
@@ -19,6 +20,8 @@ OVER_KEPT, LEAST_OVER_KEPT = 1.6, 1.3
 USABLE = 0.9
 # Batches whose forward pass is measured: batch norm needs more than one picture.
 PROBED = (2, 4)
+# The thread that prepared pictures for the failed step may hold some for a moment longer.
+_TRIES, _PAUSE = 3, 0.5
 
 
 def timed_step(state: State, feed: Feed, stage: Sized, steps: int, ignored: int, limit: float = math.inf) -> float:
@@ -99,9 +102,10 @@ def fitting_batch(state: State, feed: Feed, stage: Sized) -> tuple[int, float]:
         try:
             seconds_per_step(state, feed, replace(stage, batch=batch), 1, 1)
             return batch, always + each * stage.batch
-        except (MemoryError, RuntimeError) as error:
-            if not is_shortage(error):
-                raise
+        except (MemoryError, RuntimeError):
+            # Whatever it is called: where memory is short, a library may fail in words of its own, or to start a thread.
+            pass
+        gc.collect()
         batch //= 2
     return 0, always + each * stage.batch
 
@@ -110,10 +114,13 @@ def shortage(state: State, feed: Feed, stage: Sized, *, begun: bool) -> MemorySh
     """The line for a step that did not fit. `begun`: whether the run has taken steps before and cannot change its
     batch."""
     asked = f"{stage.batch} pictures of {stage.describe()} pixels"
-    try:
-        batch, bytes_needed = fitting_batch(state, feed, stage)
-    except (MemoryError, RuntimeError):
-        batch, bytes_needed = 0, 0.0
+    batch, bytes_needed = 0, 0.0
+    for _ in range(_TRIES):
+        try:
+            batch, bytes_needed = fitting_batch(state, feed, stage)
+            break
+        except (MemoryError, RuntimeError):
+            time.sleep(_PAUSE)
     left = in_words(room(state.device))
     needs = f"needs about {in_words(bytes_needed)} and {left} are free" if bytes_needed else f"{left} are free"
     later = " (the last checkpoint stays: with more memory free, --resume goes on)" if begun else ""

@@ -103,8 +103,8 @@ def test_a_drawn_digit_is_asked_about_as_it_is_drawn(browser, address, served_ru
         assert len(asked) >= 2, "answers come while one draws"
         assert page.evaluate("document.getElementById('finder-draw').style.getPropertyValue('--aspect')") == "1"
         wait_text(page, "#verdict", "1")
-        page.wait_for_timeout(400)
         page.click("#keep-drawing")
+        wait(page, "document.querySelector('#gallery .how')?.textContent")
         kept = json.loads(downloaded(page, "#json"))["predictions"][0]
         png = canvas_png(page)
         status, plain = ask(f"{address}/predict?model=digits&top=5", png)

@@ -1,7 +1,7 @@
 // The canvas: by pointer or by keys, asked about while one draws. What is shown is what is sent.
 
 import { Live } from "./live.js";
-import { keep } from "./queue.js";
+import { enqueue, keep } from "./queue.js";
 import { say } from "./speak.js";
 import { drawable, on, state } from "./state.js";
 import { Drawing } from "./strokes.js";
@@ -63,11 +63,18 @@ export function startDrawing() {
     if (held?.disabled) canvas.focus();
   }
   for (const name of Object.keys(actions)) at(name).addEventListener("click", () => act(name));
-  at("keep-drawing").addEventListener("click", () => {
+  at("keep-drawing").addEventListener("click", async () => {
     if (!live.latest) return;
     kept += 1;
-    keep({ ...live.latest, name: `drawing ${kept}`, source: "drawing" });
+    const named = { name: `drawing ${kept}`, source: "drawing" };
     say(`Drawing ${kept} kept.`);
+    // What is seen is what is kept, also where the last answer is about an earlier stroke.
+    if (live.behind) {
+      const taken = await take();
+      if (taken) enqueue([{ ...taken, ...named }]);
+    } else {
+      keep({ ...live.latest, ...named });
+    }
   });
   on("live", ({ source }) => {
     if (source === "draw") at("keep-drawing").disabled = false;

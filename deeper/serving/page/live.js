@@ -21,6 +21,11 @@ export class Live {
     this.began = -Infinity;
   }
 
+  /** Whether what is there now was not asked about yet, or not answered. */
+  get behind() {
+    return this.busy || this.wanted;
+  }
+
   /** There is something new to ask about. */
   nudge() {
     this.wanted = true;
