@@ -93,8 +93,8 @@ def _unmade(state: State) -> int:
 
 
 def fitting_batch(state: State, feed: Feed, stage: Sized) -> tuple[int, float]:
-    """The largest batch of a stage that fits into the memory that is left, as measured and then tried; 0 for none. And
-    the bytes that a step of the batch that was asked for needs."""
+    """The largest batch of a stage that fits into the memory that is left, as measured and, where the process still can,
+    tried; 0 for none. And the bytes that a step of the batch that was asked for needs."""
     gc.collect()  # the step that failed may still be held by the frames of its error
     always, each = needed(state, feed, stage)
     batch = min(stage.batch - 1, int((room(state.device) * USABLE - always) / each))
@@ -102,11 +102,13 @@ def fitting_batch(state: State, feed: Feed, stage: Sized) -> tuple[int, float]:
         try:
             seconds_per_step(state, feed, replace(stage, batch=batch), 1, 1)
             return batch, always + each * stage.batch
-        except (MemoryError, RuntimeError):
-            # Whatever it is called: where memory is short, a library may fail in words of its own, or to start a thread.
-            pass
+        except (MemoryError, RuntimeError) as error:
+            batch //= 2
+            # After it once ran out of memory oneDNN may refuse any primitive in this process, whatever its size. There
+            # is nothing more to try then, and half of what was measured to fit is named untried.
+            if not is_shortage(error):
+                return (batch if batch >= PROBED[0] else 0), always + each * stage.batch
         gc.collect()
-        batch //= 2
     return 0, always + each * stage.batch
 
 

@@ -75,7 +75,7 @@ def test_the_line_names_a_batch_that_fits(small_dataset, run_folder, limited):
     named = re.search(r"batches of (\d+) would fit \(--batch \1\)", last)
     assert named and "Traceback" not in done.stderr
     batch = int(named[1])
-    assert 16 <= batch < 512  # tried in that process before it was named
+    assert 16 <= batch < 512
     assert not run_folder.exists()
 
 
