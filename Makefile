@@ -71,7 +71,7 @@ long: $(VENV)/.installed-dev        ## soaks: fifty kills, property tests twenty
 test-tensorflow: $(VENV)/.installed-dev .venv-tensorflow/.installed  ## against real TensorFlow and Keras
 	$(BIN)/python -m pytest -m tensorflow
 
-benchmark: $(VENV)/.installed-dev .venv-tensorflow/.installed        ## every figure that the docs state
+benchmark: $(VENV)/.installed-dev .venv-tensorflow/.installed        ## the benchmarks that take minutes; docs/results.md names one for every figure
 	$(BIN)/python benchmarks/start_time.py
 	$(BIN)/python benchmarks/build_time.py
 	$(BIN)/python benchmarks/throughput_nielsen.py

@@ -7,13 +7,15 @@ fill one aside, fsync what is in it, rename it into place, fsync the folder abov
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -150,6 +152,18 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
         fsync_folder(path.parent)
 
 
+def csv_line(fields: Iterable[object]) -> str:
+    """One row of a CSV file with its newline; quoted where needed, so that a field may hold anything."""
+    row = [str(field) for field in fields]
+    text = io.StringIO()
+    # Python up to 3.12 leaves a carriage return unquoted, and a reader then sees two rows. macOS has files "Icon\\r".
+    if any("\r" in field for field in row):
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(row)
+    else:
+        csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue()
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file atomically. Raises: StorageError."""
     with writing(path) as file:
@@ -183,8 +197,13 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
     Raises: StorageError, also when something stands at `path` already (an empty folder is replaced).
     """
-    path = Path(path)
+    # "." is a name too: its aside folder must not lie within it.
+    path = Path(os.path.abspath(path))
     aside = _aside(path)
+    if path == Path.cwd():
+        raise StorageError(
+            f"{path} is the folder that you are in; give a new one in it, such as {path.name or 'new'}/new"
+        )
     with storage(path):
         # Now rather than by the rename, after an hour's work.
         if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):

@@ -125,7 +125,7 @@ def test_folders_that_cannot_be_new(path: str, tmp_path: Path, monkeypatch: pyte
     inside.mkdir()
     (inside / "x").write_text("1")
     monkeypatch.chdir(inside)
-    with pytest.raises(StorageError, match="stands there already"), files.new_folder(path):
+    with pytest.raises(StorageError, match="stands there already|the folder that you are in"), files.new_folder(path):
         pass
     with pytest.raises(StorageError):
         files.write_bytes(path, b"")

@@ -81,6 +81,8 @@ def unjudgeable(dataset: Dataset, options: JudgeOptions) -> str:
     train = dataset.info.splits.get("train")
     if train is None or not train.count:
         return f"{printable(dataset.path)} has no training pictures for a judge to learn from"
+    if sum(count > 0 for count in train.per_class) < 2:
+        return f"{printable(dataset.path)} has training pictures of one class only; a judge needs at least two"
     split = dataset.split("train")
     units = len({(group is None, group or identifier) for identifier, group in zip(split.ids, split.groups)})
     folds = folds_for(options, len(split))

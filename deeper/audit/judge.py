@@ -59,6 +59,14 @@ class Judge:
         right: NDArray[np.bool_] = self.out_of_fold.argmax(1) == self.labels
         return right
 
+    @cached_property
+    def recalls(self) -> NDArray[np.float64]:
+        """Of each class, the share of its training pictures that are read right out-of-fold; 0 without any. Shape: K."""
+        count = np.bincount(self.labels, minlength=len(self.classes))
+        right = np.bincount(self.labels[self.correct], minlength=len(self.classes))
+        shares: NDArray[np.float64] = right / np.maximum(count, 1)
+        return shares
+
     @property
     def accuracy(self) -> float:
         """Out-of-fold on the training split, 0..1."""
@@ -71,8 +79,10 @@ class Judge:
 
     @property
     def weak(self) -> bool:
-        """Whether its readings are too poor to rely on: the accuracy's lower bound is below 0.8."""
-        return self.interval[0] < WEAK_BELOW
+        """Whether its readings are too poor to rely on: the accuracy's lower bound is below 0.8, or the mean of the
+        classes' recalls, which a judge that always says the same cannot raise by many pictures of that."""
+        present = np.bincount(self.labels, minlength=len(self.classes)) > 0
+        return self.interval[0] < WEAK_BELOW or float(self.recalls[present].mean()) < WEAK_BELOW
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 N × H × W × C at the judge's size → float32 N × K, all networks averaged: for pictures that no network

@@ -75,6 +75,9 @@ class Finding:
     suspected: bool
     """Entering or leaving is above 2 points and, this finding by itself, significant (95 %, paired): too little for a
     verdict among many, enough to be careful. Of a small class also when all small ones together are forbidden it."""
+    company: bool = False
+    """True: suspected only because all small classes together are forbidden it; nothing of this class's own speaks
+    against it."""
 
     @property
     def leaves(self) -> bool:
@@ -105,6 +108,7 @@ class Finding:
             "verdict": self.verdict,
             "leaves": self.leaves,
             "suspected": self.suspected,
+            "company": self.company,
             "forbidden": self.forbidden,
         }
 
@@ -179,6 +183,17 @@ class Audit:
             if never:
                 rules[name] = ClassRule(never=never)
         return Policy(classes=rules)
+
+    def uncovered(self) -> tuple[Finding, ...]:
+        """What is unsafe and not in the policy, because the same distortion is harmless to the class when milder."""
+        rules = self.policy().classes
+        return tuple(
+            one
+            for one in self.findings
+            if one.class_name is not None
+            and one.verdict == "unsafe"
+            and (one.class_name not in rules or one.distortion not in rules[one.class_name].never)
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """For `audit.json` and --json; keys are described in docs/json.md."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deeper.audit.judge import Judge
 from deeper.audit.result import Excess, Finding, Verdict
-from deeper.audit.traffic import Readings
+from deeper.audit.traffic import OWN_SHARE, Readings
 from deeper.audit.treatments import Treatment
 from deeper.statistics import paired_interval, simultaneous_z
 from deeper.values import to_plain
@@ -58,8 +58,8 @@ def group(judge: Judge, positions: NDArray[np.int64], treatments: int, margin: f
     # Two questions for each class, and two more for each margin, where small ones are pooled.
     intervals = 2 * treatments * (len(present) + len({margins[label] for label in present}))
     z = simultaneous_z(intervals)
-    # Wilson's upper bound of nothing in n is z² / (n + z²).
-    needed = [1.5 * z * z * (1 - one) / one for one in margins]
+    # Wilson's upper bound of nothing in n is z² / (n + z²); at most `OWN_SHARE` of what enters is seen.
+    needed = [1.5 * z * z * (1 - one * OWN_SHARE) / (one * OWN_SHARE) for one in margins]
     small = tuple(bool(count < wanted) for count, wanted in zip(read, needed))
     return Groups(positions, labels, margins, small, present, z, intervals)
 
@@ -69,7 +69,7 @@ def findings_of(
 ) -> list[Finding]:
     """One finding per class that has pictures, and one for the small classes of each margin together where there are
     any: what is safe by 10 points says nothing of a class that is asked for 2."""
-    labels = groups.labels
+    labels, recalls = groups.labels, judge.recalls
     before = Readings.of(judge.out_of_fold[groups.positions], labels, sure)
 
     def finding(rows: NDArray[np.bool_], name: str | None, margin: float) -> Finding:
@@ -77,8 +77,13 @@ def findings_of(
         leaving = _excess(before.left[rows], after.left[rows], groups.z)
         targets = np.bincount(after.given[rows & after.entered], minlength=len(judge.classes))
         most = int(targets.argmax())
-        # A judge that reads a share of the pictures right sees that share of the traffic.
+        # Of pictures that leave their class a judge sees the share that it had read right; of those that enter another
+        # one, the share of that class's own pictures that it reads so surely. Into which, nobody knows: the least.
         seen = 1 - float(before.wrong[rows].mean())
+        others = [
+            recalls[label] for label in groups.present if len(groups.present) == 1 or name != judge.classes[label]
+        ]
+        entering_seen = OWN_SHARE * min(others)
         return Finding(
             distortion=treatment.name,
             description=treatment.describe(),
@@ -93,7 +98,7 @@ def findings_of(
             target_count=int(targets[most]),
             margin=margin,
             pooled=False,
-            verdict=_verdict(entering, leaving, margin, seen, judge.weak),
+            verdict=_verdict(entering, leaving, (margin, margin * entering_seen, margin * seen), judge.weak),
             suspected=any(_suspicious(one) for one in (entering, leaving)),
         )
 
@@ -121,7 +126,8 @@ def _pooled(one: Finding, together: Finding) -> Finding:
         # That some of the small classes are unsafe does not say which.
         verdict = "undecided"
     # Which of them it is cannot be told: where turning harms small classes together, none of them is turned.
-    return replace(one, pooled=True, verdict=verdict, suspected=one.suspected or together.forbidden)
+    company = together.forbidden and not one.suspected
+    return replace(one, pooled=True, verdict=verdict, suspected=one.suspected or company, company=company)
 
 
 def _excess(before: NDArray[np.bool_], after: NDArray[np.bool_], z: float) -> Excess:
@@ -138,23 +144,31 @@ def _suspicious(excess: Excess) -> bool:
     return excess.share > MARGIN and low > 0
 
 
-def _verdict(entering: Excess, leaving: Excess, margin: float, seen: float, weak: bool) -> Verdict:
-    if entering.interval[0] > margin:
+def _verdict(entering: Excess, leaving: Excess, margins: tuple[float, float, float], weak: bool) -> Verdict:
+    """`margins`: what entering must lie above to be unsafe; what entering, and leaving, must lie below to be safe."""
+    unsafe, enters, leaves = margins
+    if entering.interval[0] > unsafe:
         return "unsafe"
     # Not leaving one's own class includes not entering another; both are asked for, since either can be the surer.
-    if not weak and max(entering.interval[1], leaving.interval[1]) < margin * seen:
+    if not weak and entering.interval[1] < enters and leaving.interval[1] < leaves:
         return "safe"
     return "undecided"
 
 
 def drains(findings: Sequence[Finding]) -> str | None:
     """The class that more than half of all others certainly enter under one treatment, at least three; None where there
-    is none. Pictures unlike any that the judge knows tend to drain into one class, whatever they show."""
+    is none. Pictures unlike any that the judge knows tend to drain into one class, whatever they show.
+
+    Of two or three classes all others need to, and that only where nothing is turned: noise that makes every cat a dog
+    and no dog a cat is a drain, but a d that turns into a p is what turning does.
+    """
     named = [one for one in findings if one.class_name is not None]
     targets = Counter(one.target for one in named if one.verdict == "unsafe")
     if not targets:
         return None
     target, count = targets.most_common(1)[0]
+    if len(named) <= 3:
+        return target if not named[0].turning and count == len(named) - 1 else None
     return target if count >= 3 and count > (len(named) - 1) / 2 else None
 
 

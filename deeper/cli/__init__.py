@@ -72,7 +72,7 @@ def greeting() -> str:
         "deeper build my_photos --out datasets/mine": "your pictures, one sub-folder per class",
         "deeper train datasets/mine --out runs/first": "chooses network and recipe, says why; Ctrl-C saves",
         "deeper evaluate runs/first": "how good it is, and which pictures it gets wrong",
-        "deeper inspect runs/first": "why: which training distortion, which labels",
+        "deeper inspect runs/first": "why: which training distortion its errors look like",
         "deeper predict runs/first photo.jpg": "use it; `deeper export` and `deeper serve` ship it",
     }
     width = max(map(len, way))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import tyro
 
-from deeper.errors import printable, typed
+from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +67,7 @@ def main(arguments: Arguments) -> None:
         found = audit(
             dataset,
             distort=arguments.distort,
-            margin=None if arguments.margin is None else arguments.margin / 100,
+            margin=_share(arguments.margin),
             per_class=arguments.per_class,
             out=out,
             seed=arguments.seed,
@@ -82,12 +82,33 @@ def main(arguments: Arguments) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     _print(console, found)
     policy = found.policy()
+    if uncovered := found.uncovered():
+        named: dict[str, list[str]] = {}
+        for one in uncovered:
+            named.setdefault(one.description, []).append(printable(str(one.class_name), 30))
+        listed = "; ".join(f"{what} ({', '.join(names)})" for what, names in list(named.items())[:8])
+        more = f"; and {len(named) - 8} more" if len(named) > 8 else ""
+        console.print(
+            f"\nunsafe only when strong, so not in the policy, which names no strengths: {listed}{more}. For a recipe that "
+            "goes so far audit just that, e.g. --distort rotation=180",
+            soft_wrap=True,
+        )
     console.print(f"\n{printable(out)}: {POLICY}, audit.json, evidence.png", soft_wrap=True)
     if policy.classes:
-        command = f"deeper train {typed(arguments.source)} --policy {typed(out / POLICY)}"
+        flags = "".join(f" --distort {typed(one)}" for one in arguments.distort)
+        command = f"deeper train {typed(arguments.source)}{flags} --policy {typed(out / POLICY)}"
         console.print(f"next: {printable(command, 400)}", soft_wrap=True)
     else:
         console.print("the policy forbids nothing", soft_wrap=True)
+
+
+def _share(points: float | None) -> float | None:
+    """Raises: UsageError, in the points that the user wrote."""
+    if points is None:
+        return None
+    if not 0.1 <= points < 100:
+        raise UsageError(f"--margin {points:g}: wanted percentage points from 0.1 to below 100, such as 2")
+    return points / 100
 
 
 def _free_name(name: str) -> Path:

@@ -115,8 +115,12 @@ def _places(arguments: Arguments) -> tuple[Path, Path]:
     """Folder and report. Raises: StorageError, before any work is done, for what must not be replaced."""
     from deeper.inspection.report import refuse_stranger
     from deeper.inspection.writing import REPORT
+    from deeper.runs.folder import is_run
 
     own = arguments.run / "inspection" / (arguments.split or "decision")
+    if not is_run(arguments.run):
+        # A bundle is three files and nothing else.
+        own = Path("reports") / (arguments.run.resolve().name or "bundle") / (arguments.split or "decision")
     if arguments.out is None or arguments.out.suffix.lower() != ".html":
         out = arguments.out or own
         return out, out / REPORT

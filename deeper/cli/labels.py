@@ -111,7 +111,8 @@ def _print_text(doubts: Doubts, dataset: Path, out: Path, arguments: Arguments) 
     counts = doubts.counts()
     words = (("label", "doubtful labels"), ("duplicate", "same picture, other label"), ("leak", "in two splits"))
     pieces = [f"{counts[key]:,} {what}" for key, what in (*words, ("outlier", "unlike all others"))]
-    headline = f"{len(doubts.suspects):,} of {doubts.pictures:,} pictures deserve a look"
+    suspected = len(doubts.suspects) if doubts.suspected is None else doubts.suspected
+    headline = f"{suspected:,} of {doubts.pictures:,} pictures deserve a look"
     console.print(f"{headline}: {', '.join(pieces)}", style="bold", soft_wrap=True)
     for note in doubts.notes:
         console.print(f"note: {note}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from deeper import files
 from deeper.errors import DeeperError, SourceError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -191,15 +191,13 @@ class _Csv:
 
     def __init__(self, top: int) -> None:
         self.top = top
-        self.writer = csv.writer(sys.stdout, lineterminator="\n")
         numbers = [""] if top == 1 else [f"_{rank}" for rank in range(1, top + 1)]
-        self.writer.writerow(
-            ["path", *(f"{name}{number}" for number in numbers for name in ("class", "probability")), "unsure"]
-        )
+        header = ["path", *(f"{name}{number}" for number in numbers for name in ("class", "probability")), "unsure"]
+        sys.stdout.write(files.csv_line(header))
 
     def print(self, one: Prediction) -> None:
         answers = (cell for label, probability in one.top(self.top) for cell in (label, f"{probability:.6f}"))
-        self.writer.writerow([one.source, *answers, one.unsure])
+        sys.stdout.write(files.csv_line([one.source, *answers, "" if one.unsure is None else one.unsure]))
         sys.stdout.flush()
 
     def finish(self, failed: list[Failed]) -> None:

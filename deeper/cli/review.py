@@ -38,12 +38,16 @@ def main(arguments: Arguments) -> None:
     """Serve the page until Ctrl-C."""
     if not 0 <= arguments.port <= 65_535:
         raise UsageError(f"--port: wanted 0 to 65535, got {arguments.port}")
-    from deeper.inspection.suspects import SUSPECTS
+    from deeper.inspection.suspects import SUSPECTS, read_suspects
     from deeper.review import ReviewServer, open_session
 
     made = arguments.place / "labels" / SUSPECTS
     if arguments.suspects is None and arguments.place.is_dir() and not made.is_file():
         _search(arguments.place)
+    listed = arguments.suspects or made
+    if listed.is_file() and not read_suspects(listed):
+        print(f"no suspects in {printable(listed)}: nothing to review")
+        return
     session = open_session(arguments.place, suspects=arguments.suspects, corrections=arguments.corrections)
     with ReviewServer(session, arguments.port) as server:
         count, left = len(session.suspects), len(session.suspects) - session.decided

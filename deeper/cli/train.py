@@ -183,11 +183,9 @@ def main(arguments: Arguments) -> None:
             device=arguments.device or "auto",
             workers=arguments.workers,
             fold=fold,
+            existing="refuse" if arguments.seeds is None and arguments.folds is None else "resume",
             quiet=quiet,
         )
-
-    def again(path: Path) -> Result:
-        return resume(path, device=arguments.device, workers=arguments.workers, quiet=quiet)
 
     if arguments.seeds is None and arguments.folds is None:
         _report(one(arguments.out, arguments.seed, None), arguments)
@@ -197,12 +195,12 @@ def main(arguments: Arguments) -> None:
     first = arguments.seed or 0
     if arguments.seeds is not None:
         names = seed_names(first, arguments.seeds)
-        summary = repeat(arguments.out, names, lambda path, number: one(path, first + number, None), again)
+        summary = repeat(arguments.out, names, lambda path, number: one(path, first + number, None))
     else:
         assert arguments.folds is not None
         parts = folds(arguments.folds)
         names = [f"fold-{part.index}" for part in parts]
-        summary = repeat(arguments.out, names, lambda path, number: one(path, arguments.seed, parts[number]), again)
+        summary = repeat(arguments.out, names, lambda path, number: one(path, arguments.seed, parts[number]))
     _report_series(summary, arguments)
 
 

@@ -8,12 +8,15 @@ from numpy.typing import ArrayLike, NDArray
 from deeper.errors import SourceError
 from deeper.images import png
 
+#: What floats of 0..1 may lie above 1 by, after somebody's arithmetic.
+WHITE = 1e-3
+
 
 def as_picture(array: ArrayLike) -> NDArray[np.uint8]:
     """A raw array as a picture. Shape: H × W × C, C 1 or 3. dtype: uint8.
 
     Takes H × W or H × W × C with 1 or 3 channels. Values: uint8 as they are; bool as 0 and 255; other integers 0..255;
-    floats 0..1 (times 255, rounded), or 0..255 (rounded) when the largest is above 1. The rule for floats looks at
+    floats 0..1 (times 255, rounded), or 0..255 (rounded) when the largest is clearly above 1. The rule for floats looks at
     this picture alone: one of 0..255 in which nothing is above 1 is taken for 0..1.
 
     Raises: SourceError, for other shapes (channels first: the fix is named), NaN, infinities, values out of range.
@@ -72,5 +75,6 @@ def _to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
             raise SourceError(
                 f"pixels from {low_value:g} to {high_value:g}; wanted 0 to 1 (or 0 to 255); undo any normalisation"
             )
-        return np.rint(wide * (255.0 if high_value <= 1 else 1.0)).astype(np.uint8)
+        # Arithmetic leaves a white pixel a hair above 1; taken for 0..255 the picture would be black.
+        return np.rint(np.minimum(wide, 1) * 255 if high_value <= 1 + WHITE else wide).astype(np.uint8)
     raise SourceError(f"an array of {values.dtype} is no picture; wanted numbers")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from deeper import draws
 from deeper.errors import UsageError, nearest, printable
 from deeper.evaluation import Evaluation
 from deeper.inspection import verdicts
+from deeper.inspection.evidence import LEVEL
 from deeper.inspection.result import Cause, Interval
 from deeper.inspection.subject import Subject, open_subject
 from deeper.runs import Run
@@ -53,6 +55,13 @@ class Ablation:
                 raise UsageError(f"--ablate {printable(name)}: the run was not trained with it{where}")
         if seeds < LEAST_SEEDS:
             raise UsageError(f"--seeds {seeds}: wanted at least {LEAST_SEEDS} runs per arm")
+        asked = len(dict.fromkeys(names))
+        if asked * 2 / comb(2 * seeds, seeds) >= LEVEL:
+            enough = next(count for count in range(seeds, 100) if asked * 2 / comb(2 * count, count) < LEVEL)
+            raise UsageError(
+                f"--ablate with {asked} distortions and {seeds} runs per arm can show nothing, whatever comes out: name "
+                f"fewer, or give --seeds {enough}"
+            )
         if steps is not None and steps < 1:
             raise UsageError(f"--steps {steps}: wanted at least 1")
         return Ablation(tuple(dict.fromkeys(names)), seeds, steps, subject.path / "ablation")

@@ -1,5 +1,6 @@
 """Pictures that are the same, nearly: candidates by perceptual hash, and across splits by a network's features; confirmed
-by their pixels.
+by their pixels, first small and grey, then larger and in colour: two parts before the same camera, one of them with a
+scratch, are no copies, and neither are a red and a green button.
 
 All pairs of hashes that differ in at most `RADIUS` of their bits agree in one of `RADIUS` + 1 stretches of bits at
 least, so only pictures that share a stretch are compared. 70,000 digits take seconds, and nothing is N².
@@ -10,12 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeper.images import Preprocess
 from deeper.images.perceptual_hash import hamming, hashes, thumbnail
 from deeper.inspection.nearness import nearest
 from deeper.records import Split
@@ -31,6 +34,11 @@ _CHUNK = 512
 _PAIRS = 1 << 20
 # Of each picture so many nearest in the features are looked at, in so many columns.
 _NEAREST, _COLUMNS = 3, 96
+# Two pictures at this size, in blocks of so many pixels, of which none differs by more grey levels. Measured on flowers12:
+# docs/log.md.
+_FIT = Preprocess(height=64, width=64, channels=3, mode="squash")
+_BLOCK, DIFFERENT = 4, 20
+_HELD = 2048
 # Side of the thumbnail that a larger JPEG need not be decoded beyond.
 _ENOUGH = (64, 64)
 
@@ -114,6 +122,26 @@ def across_splits(prints: Prints, features: NDArray[np.float32], owners: NDArray
         for row in np.flatnonzero(likeness >= SAME).tolist():
             pairs.append(Pair(int(first[row]), int(second[row]), float(likeness[row])))
     return pairs
+
+
+def confirmed(pairs: Sequence[Pair], splits: Sequence[Split]) -> list[Pair]:
+    """Those of the pairs whose pictures nowhere differ in brightness or colour by more than a copy does.
+
+    A picture with another EXIF orientation, border or brightness is no copy.
+    """
+    starts = np.cumsum([0, *map(len, splits)])
+    of_one = lru_cache(_HELD)(partial(_blocks, splits, starts))
+    return [one for one in pairs if np.abs(of_one(one.first) - of_one(one.second)).max() <= DIFFERENT]
+
+
+def _blocks(splits: Sequence[Split], starts: NDArray[np.int64], position: int) -> NDArray[np.float32]:
+    """Mean colours of the blocks of a picture. 16 × 16 × 3, 0..255."""
+    owner = int(np.searchsorted(starts, position, side="right")) - 1
+    picture = splits[owner].picture(position - int(starts[owner]), at_least=_FIT.needed)
+    fitted = _FIT.fit(picture).astype(np.float32)
+    side, block = _FIT.height // _BLOCK, _BLOCK
+    means: NDArray[np.float32] = fitted.reshape(side, block, side, block, 3).mean(axis=(1, 3))
+    return means
 
 
 class Group(NamedTuple):

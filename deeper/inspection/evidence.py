@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deeper.distortions import AnyDistortion
 from deeper.inspection.collision import Cases, Hits, collide
 from deeper.inspection.library import Library
-from deeper.inspection.placebos import Bench, Matched, matched
+from deeper.inspection.placebos import LEAST, Bench, Matched, matched
 from deeper.inspection.reading import Reader
 from deeper.inspection.result import UNKNOWN, Evidence, Pair, Placebo
 from deeper.inspection.subject import Subject
@@ -99,6 +99,7 @@ def _placebo(one: Matched, hits: NDArray[np.bool_], found: NDArray[np.bool_]) ->
         only_distortion=only_distortion,
         only_placebo=only_placebo,
         p_value=mcnemar(only_distortion, only_placebo),
+        fair=one.fair,
     )
 
 
@@ -110,7 +111,9 @@ def compared(weighed: list[Weighed], errors: Cases, correct: Cases, classes: tup
     results = []
     for one, p_value, mine in zip(weighed, adjusted, pairs, strict=True):
         strongest = max((placebo.collided for placebo in one.placebos), default=0)
-        accused = p_value < LEVEL and one.hits.count >= RATIO * strongest and one.hits.count > 0
+        # Placebos that cost the judge less than the distortion are beaten too easily to accuse it by.
+        fair = sum(placebo.fair for placebo in one.placebos) >= LEAST
+        accused = p_value < LEVEL and one.hits.count >= RATIO * strongest and one.hits.count > 0 and fair
         kind: Literal["inverse", "neighbours", "none"]
         kind = "none" if one.method is None else "inverse" if isinstance(one.method, Undone) else "neighbours"
         results.append(

@@ -23,6 +23,7 @@ from deeper.inspection.reading import Judge
 from deeper.inspection.result import Against, Cause, Evidence, Inspection, Slice
 from deeper.inspection.slices import find_slices
 from deeper.inspection.subject import HELD_OUT, Subject, open_subject
+from deeper.inspection.suggestion import without
 from deeper.inspection.writing import POLICY, refuse_strangers, write
 from deeper.records import Dataset
 from deeper.runs import evaluate_run
@@ -89,7 +90,10 @@ def inspect(
         notes.append(_NOTHING_TO_ABLATE)
     elif asked.names:
         by_name = causes(subject, evaluation, asked, notice or _unheard)
+        cleared = {one.distortion for one in evidence if one.accused}
         evidence = [_with_cause(one, by_name) for one in evidence]
+        cleared -= {one.distortion for one in evidence if one.accused}
+        found = replace(found, policy=without(found.policy, cleared, subject.policy))
         clock.lap("ablation")
     diagnosis = subject.chosen.name == "test"
     policy = None if diagnosis else found.policy
@@ -155,7 +159,14 @@ def _brightness(pictures: Pictures, count: int) -> NDArray[np.float64]:
 
 def _with_cause(one: Evidence, found: Mapping[str, Cause]) -> Evidence:
     cause = found.get(one.distortion)
-    return one if cause is None else replace(one, cause=cause, verdict=f"{one.verdict} {cause.verdict}")
+    if cause is None:
+        return one
+    if cause.kind == "cause" and cause.significant and not one.accused:
+        # Fresh runs are stronger evidence than looks, and come first.
+        return replace(one, cause=cause, verdict=f"{cause.verdict} By looks alone: {verdicts.lowered(one.verdict)}")
+    # What does more good than harm, as fresh runs show, is not accused by what its errors look like.
+    cleared = cause.kind == "cause" and cause.differs and not cause.better_without
+    return replace(one, cause=cause, accused=one.accused and not cleared, verdict=f"{one.verdict} {cause.verdict}")
 
 
 def _against(subject: Subject, evaluation: Evaluation, other: str | Path, device: str, model: str | None) -> Against:

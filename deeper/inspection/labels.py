@@ -21,7 +21,7 @@ from deeper.errors import MissingExtraError, UsageError
 from deeper.inspection import duplicates, nearness
 from deeper.inspection.clock import Clock
 from deeper.inspection.duplicates import Group
-from deeper.inspection.suspects import Doubts, Neighbour, Reason, Suspect
+from deeper.inspection.suspects import REASONS, Doubts, Neighbour, Reason, Suspect
 from deeper.records import Dataset, Split
 
 Progress = Callable[[str, int, int], None]
@@ -112,8 +112,8 @@ def find_doubts(
     clock.lap("confident learning")
     prints = duplicates.fingerprints(whole.splits, lambda done, total: say("comparing pictures", done, total))
     spread = nearness.standardised(features, training)
-    pairs = [*duplicates.same_pictures(prints), *duplicates.across_splits(prints, spread, whole.owners)]
-    copies = duplicates.groups(pairs)
+    alike = {*duplicates.same_pictures(prints), *duplicates.across_splits(prints, spread, whole.owners)}
+    copies = duplicates.groups(duplicates.confirmed(sorted(alike), whole.splits))
     clock.lap("duplicates")
     strange = nearness.strangeness(spread, whole.keys, training)
     found = _Found(whole, judge.classes, probabilities)
@@ -121,7 +121,7 @@ def find_doubts(
     found.labels(np.flatnonzero(flagged)[np.argsort(-margin[flagged], kind="stable")], margin)
     found.leaks(copies)
     found.outliers(strange)
-    chosen = list(found.suspects.items())[: options.limit]
+    chosen = _most_urgent(list(found.suspects.items()), options.limit)
     suspects = _with_neighbours(chosen, whole, spread, judge.classes)
     clock.lap("neighbours")
     notes = _notes(judge, len(found.suspects), len(suspects))
@@ -133,6 +133,8 @@ def find_doubts(
         judge_accuracy=judge.accuracy,
         weak=judge.weak,
         suspects=tuple(suspects),
+        found={reason: sum(reason in one.reasons for one in found.suspects.values()) for reason in REASONS},
+        suspected=len(found.suspects),
         notes=notes,
         seconds=clock.seconds,
     )
@@ -267,6 +269,17 @@ class _Found:
 
     def _believed(self, position: int) -> float:
         return float(self.probabilities[position, self.whole.labels[position]])
+
+
+# Of more suspects than are listed these are kept first: a leak falsifies the result, an outlier may be a fine picture.
+_URGENT = ("duplicate", "leak", "label", "mistake", "outlier")
+
+
+def _most_urgent(suspects: Sequence[tuple[int, Suspect]], limit: int) -> list[tuple[int, Suspect]]:
+    """At most `limit`, in the order that they have."""
+    ranks = [min(_URGENT.index(reason) for reason in one.reasons) for _, one in suspects]
+    kept = set(sorted(range(len(suspects)), key=lambda number: ranks[number])[:limit])
+    return [one for number, one in enumerate(suspects) if number in kept]
 
 
 def _with_neighbours(

@@ -40,6 +40,7 @@ class Library:
         for index in range(reader.classes):
             self._members.append(order[sorted_labels == index][:NEAREST_AMONG])
         self._features: dict[tuple[int, int], NDArray[np.float32]] = {}
+        self._few: dict[tuple[int, int], NDArray[np.float32]] = {}
 
     def members(self, label: int) -> NDArray[np.int64]:
         """Positions in the training split."""
@@ -75,19 +76,34 @@ class Library:
         return int(self.members(label)[best]), distance(float(closeness[best]))
 
     def distorted(self, label: int, transform: Transform, fold: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """(positions, features) of `DISTORTED` members of a class, each after every try of `transform`."""
+        """(positions, features) of `DISTORTED` members of a class, each after every try of `transform`. Of a copy that it
+        left as it is (nothing was erased), the features are zeros: like nothing."""
         members = self.members(label)[:DISTORTED]
         if not len(members):
             return members, np.zeros((0, 1), np.float32)
         images = self.pictures(members)
-        parts = [self.reader.features(transform(images, number), fold) for number in range(transform.tries)]
+        parts = []
+        for number in range(transform.tries):
+            distorted = transform(images, number)
+            same = (distorted == images).reshape(len(images), -1).all(axis=1)
+            parts.append(np.where(same[:, None], np.float32(0), self.reader.features(distorted, fold)))
         return np.tile(members, transform.tries), np.concatenate(parts)
 
     def plain(self, label: int, fold: int, but: int = -1) -> NDArray[np.float32]:
         """Features of the same `DISTORTED` members as they are; without the one at training position `but`."""
         others: NDArray[np.bool_] = self.members(label)[:DISTORTED] != but
-        kept: NDArray[np.float32] = self.features(label, fold)[:DISTORTED][others]
+        kept: NDArray[np.float32] = self._first(label, fold)[others]
         return kept
+
+    def _first(self, label: int, fold: int) -> NDArray[np.float32]:
+        """Of the first `DISTORTED` members alone: a thousand classes are not to be read whole for them."""
+        if (label, fold) in self._features:
+            return self._features[label, fold][:DISTORTED]
+        if (label, fold) not in self._few:
+            members = self.members(label)[:DISTORTED]
+            empty = np.zeros((0, 1), np.float32)
+            self._few[label, fold] = self.reader.features(self.pictures(members), fold) if len(members) else empty
+        return self._few[label, fold]
 
 
 def distance(closeness: float) -> float:

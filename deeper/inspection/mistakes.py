@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeper.errors import DatasetError, printable
 from deeper.evaluation import Evaluation
 from deeper.inspection import nearness
 from deeper.inspection.labels import NEIGHBOURS
 from deeper.inspection.suspects import Doubts, Neighbour, Suspect
+from deeper.records import Dataset
 from deeper.runs import Run, evaluate_run
+from deeper.runs.pictures import fold_members
 
 # The splits that a network did not learn by heart.
 JUDGED = ("validation", "test")
@@ -22,7 +25,8 @@ JUDGED = ("validation", "test")
 def find_mistakes(
     run: str | Path, *, limit: int = 2000, progress: Callable[[str, int, int], None] | None = None
 ) -> Doubts:
-    """The pictures of validation and test that a run misreads, the surest mistake first, with their neighbours.
+    """The pictures of validation and test that a run misreads, the surest mistake first, with their neighbours. Of a part
+    of a cross-validation those that it held out, wherever they lie, and of test.
 
     Neighbours are taken from all splits, by the run's own features; their labels are the dataset's.
     Raises: RunError, DatasetError; DatasetError, when there is neither a validation nor a test picture.
@@ -31,7 +35,8 @@ def find_mistakes(
     opened = Run(run)
     dataset = opened.dataset()
     names = [name for name, info in dataset.info.splits.items() if info.count]
-    judged = [name for name in names if name in JUDGED]
+    unlearned = _unlearned(opened, dataset, names)
+    judged = [name for name in names if unlearned[name].any()]
     if not judged:
         raise DatasetError(
             f"{printable(dataset.path)} has no validation or test picture that {printable(run)} could misread; build it "
@@ -48,7 +53,7 @@ def find_mistakes(
     labels = [one.classes[label] for one in found.values() for label in one.labels]
     starts = dict(zip(names, np.cumsum([0, *(one.total for one in found.values())]).tolist()))
     ranked = sorted(
-        ((mistake, name) for name in judged for mistake in found[name].mistakes),
+        ((mistake, name) for name in judged for mistake in found[name].mistakes if unlearned[name][mistake.position]),
         key=lambda pair: (pair[0].true_probability - pair[0].probability, pair[0].id),
     )[:limit]
     own = np.array([starts[name] + mistake.position for mistake, name in ranked], np.int64)
@@ -74,18 +79,34 @@ def find_mistakes(
         )
         for row, (mistake, name) in enumerate(ranked)
     )
-    right = sum(found[name].correct for name in judged)
-    total = sum(found[name].total for name in judged)
+    right = sum(int((found[name].right & unlearned[name]).sum()) for name in judged)
+    total = sum(int(unlearned[name].sum()) for name in judged)
+    where = " and ".join(judged)
+    if opened.config.fold is not None:
+        where = "what its fold held out" + (" and test" if "test" in judged else "")
     return Doubts(
         source=str(run),
         dataset_hash=dataset.info.hash,
         pictures=total,
-        judge=f"the run itself; {right:,} of {total:,} right on {' and '.join(judged)}",
+        judge=f"the run itself; {right:,} of {total:,} right on {where}",
         judge_accuracy=right / total,
         weak=False,
         suspects=suspects,
         seconds={"reading": time.perf_counter() - began},
     )
+
+
+def _unlearned(run: Run, dataset: Dataset, names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Which pictures of each split the run did not learn by heart."""
+    splits = {name: dataset.split(name) for name in names}
+    fold = run.config.fold
+    if fold is None:
+        return {name: np.full(len(split), name in JUDGED) for name, split in splits.items()}
+    parts = [name for name in names if name != "test"]
+    held = fold_members([splits[name] for name in parts], fold)
+    ends = np.cumsum([len(splits[name]) for name in parts])[:-1]
+    masks = dict(zip(parts, np.split(held, ends), strict=True))
+    return {name: masks.get(name, np.ones(len(split), np.bool_)) for name, split in splits.items()}
 
 
 def _features(evaluation: Evaluation) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

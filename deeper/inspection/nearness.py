@@ -9,7 +9,7 @@ from deeper import draws
 
 # Reference pictures that typical distances are measured against; more would not move them.
 REFERENCE = 8_000
-_ROWS = 512
+_ROWS, _CELLS = 512, 1 << 24
 
 
 def standardised(features: NDArray[np.float32], training: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -38,8 +38,10 @@ def nearest(
     if not count:
         return found, distances
     squares = (reference**2).sum(axis=1)
-    for start in range(0, len(queries), _ROWS):
-        rows = queries[start : start + _ROWS]
+    # Of a large reference fewer rows at once: what bounds the memory is their product.
+    portion = max(1, min(_ROWS, _CELLS // len(reference)))
+    for start in range(0, len(queries), portion):
+        rows = queries[start : start + portion]
         table = squares - 2 * rows @ reference.T
         table[own[start : start + len(rows), None] == places] = np.inf
         chosen = np.argpartition(table, count - 1, axis=1)[:, :count]

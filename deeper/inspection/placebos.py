@@ -78,11 +78,13 @@ class Bench:
 
 @dataclass(frozen=True)
 class Matched:
-    """A placebo, and what it costs the judge. `close`: as much as the distortion does, within the tolerance."""
+    """A placebo, and what it costs the judge. `close`: as much as the distortion does, within the tolerance. `fair`: as
+    much or more."""
 
     transform: Warp
     loss: float
     close: bool
+    fair: bool
 
 
 def matched(bench: Bench, trained: Sequence[AnyDistortion], target: float, tries: int) -> list[Matched]:
@@ -119,7 +121,10 @@ def _closest(
     for _ in range(1 if family.fixed else CORRECTIONS + 1):
         transform = Warp(family, strength, tries, bench.fill)
         loss = bench.loss(transform)
-        one = Matched(transform, loss, goal / FACTOR <= loss <= goal * FACTOR or abs(loss - goal) <= POINTS)
+        close = goal / FACTOR <= loss <= goal * FACTOR or abs(loss - goal) <= POINTS
+        # Without a correct picture nothing costs anything, and nothing is matched.
+        known = len(bench.labels) > 0
+        one = Matched(transform, loss, known and close, known and (close or loss > goal))
         if best is None or abs(loss - goal) < abs(best.loss - goal):
             best = one
         if one.close:

@@ -117,6 +117,8 @@ class Placebo:
     only_placebo: int
     p_value: float
     """Exact two-sided McNemar, distortion against this placebo on the same errors."""
+    fair: bool = True
+    """False: it costs the judge clearly less than the distortion does, so that beating it proves nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from deeper.distortions import ClassRule, Policy
 from deeper.inspection.library import Library
@@ -34,6 +34,20 @@ def suggested(subject: Subject, reader: Reader, library: Library, evidence: Sequ
             if entered > MAY_ENTER and one.distortion not in never.setdefault(name, []):
                 never[name].append(one.distortion)
     return Policy(classes={name: ClassRule(never=tuple(rule)) for name, rule in never.items() if rule})
+
+
+def without(policy: Policy | None, cleared: Collection[str], trained: Policy | None) -> Policy | None:
+    """`policy` without the distortions that fresh runs have cleared; what the run was trained by stays in force."""
+    if policy is None or not cleared:
+        return policy
+    before = trained.classes if trained is not None else {}
+    rules = {}
+    for name, rule in policy.classes.items():
+        kept = before[name].never if name in before else ()
+        never = tuple(one for one in rule.never if one not in cleared or one in kept)
+        if never:
+            rules[name] = ClassRule(never=never)
+    return Policy(classes=rules) if rules and rules != dict(before) else None
 
 
 def _entering(reader: Reader, library: Library, method: Transform, label: int) -> float:

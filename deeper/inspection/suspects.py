@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -77,12 +77,19 @@ class Doubts:
     judge_accuracy: float
     weak: bool
     suspects: tuple[Suspect, ...]
+    """Those that are listed: the most urgent ones where there are more than were asked for."""
+    found: Mapping[str, int] | None = None
+    """Suspects by reason, listed or not; None: all are listed."""
+    suspected: int | None = None
+    """Their number, listed or not; None: all are listed."""
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock per part of the work."""
 
     def counts(self) -> dict[str, int]:
-        """Suspects by reason; one with two reasons counts twice."""
+        """Suspects by reason, listed or not; one with two reasons counts twice."""
+        if self.found is not None:
+            return dict(self.found)
         return {reason: sum(reason in one.reasons for one in self.suspects) for reason in REASONS}
 
     def to_plain(self) -> dict[str, Any]:
@@ -193,8 +200,5 @@ def _number(text: str) -> float:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    files.write_bytes(path, text.getvalue().encode(*_CODING))
+    text = "".join(files.csv_line(row) for row in (columns, *rows))
+    files.write_bytes(path, text.encode(*_CODING))

@@ -139,7 +139,7 @@ def of_all(evidence: Sequence[Evidence], errors: int, no_judge: str = "") -> str
         return "No errors: nothing to explain."
     if not evidence:
         return "The run was trained without distortions: none of them can be behind its errors."
-    accused = [one for one in evidence if one.accused or _caused(one)]
+    accused = sorted((one for one in evidence if one.accused or caused(one)), key=lambda one: not caused(one))
     if not accused:
         first = evidence[0]
         if len(evidence) == 1:
@@ -147,17 +147,18 @@ def of_all(evidence: Sequence[Evidence], errors: int, no_judge: str = "") -> str
         none = f"Not enough evidence against any of the {len(evidence)} distortions in training"
         if no_judge:
             return f"{none}: {no_judge}."
-        return f"{none}. Nearest, {plainly(first.distortion)}: {_lower(first.verdict)}"
+        return f"{none}. Nearest, {plainly(first.distortion)}: {lowered(first.verdict)}"
     rest = [plainly(one.distortion) for one in accused[1:]]
     also = f" Also accused: {', '.join(rest)}." if rest else ""
     return f"{plainly(accused[0].distortion).capitalize()}: {accused[0].verdict}{also}"
 
 
-def _caused(one: Evidence) -> bool:
+def caused(one: Evidence) -> bool:
     """Whether fresh runs name it as a cause. What continuing a run shows is no accusation."""
     return one.cause is not None and one.cause.kind == "cause" and one.cause.significant
 
 
-def _lower(sentence: str) -> str:
+def lowered(sentence: str) -> str:
+    """A verdict as the second half of another sentence."""
     start = "Not enough evidence: "
     return sentence.removeprefix(start) if sentence.startswith(start) else sentence

@@ -196,9 +196,7 @@ def _now() -> str:
 
 
 def _line(fields: Iterable[str]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(fields)
-    return text.getvalue().encode(*_CODING)
+    return files.csv_line(fields).encode(*_CODING)
 
 
 def _write_all(descriptor: int, data: bytes, place: int) -> None:

@@ -114,9 +114,10 @@ def _grow(
             progress=progress,
         )
         rejected += unusable + written.rejected
+        listed = rejections.read_rejected(dataset.path)
+        known = set(listed)
+        listed += (new_ones := [one for one in rejected if one not in known])
         if written.kept:
-            listed = rejections.read_rejected(dataset.path)
-            listed += [one for one in rejected if one not in set(listed)]
             info = replace(
                 _joined(dataset, classes, written),
                 drawn=drawn,
@@ -130,6 +131,11 @@ def _grow(
                 dataset_info.save(dataset.path, info)
         elif not same:
             refuse_nothing(written, rejected)
+        elif new_ones:
+            # Nothing to add but names: what the report counts must be found in the list.
+            info = replace(info, rejected=len(listed))
+            rejections.write_rejected(dataset.path, listed)
+            dataset_info.save(dataset.path, info)
     return BuildReport(
         path=dataset.path,
         found=len(source.items) + len(source.rejected),
@@ -195,7 +201,8 @@ def _sorted_out(
     if changed:
         raise DatasetError(
             f"{len(changed):,} ids of the source stand for other pictures or classes in {printable(dataset.path)} (first: "
-            f"{printable(changed[0])}); rename these files, or build a new dataset ({same:,} others are the same)"
+            f"{printable(changed[0])}); rename these files (of arrays: put the old ones first in the new file), or build a new "
+            f"dataset ({same:,} others are the same)"
         )
     return [item for item in items if item.id not in places], same, unusable
 

@@ -7,8 +7,6 @@ goes to the folder `damaged/` beside it, with a table of what was dropped, so th
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 from collections.abc import Sequence
@@ -68,6 +66,10 @@ def repair(path: str | Path, progress: Progress | None = None) -> RepairReport:
         if not (path / rejections.FILE).is_file():
             rejections.write_rejected(path, [])
             notices.append(f"{rejections.FILE} was missing: which pictures the build refused is no longer known")
+        elif rejections.damage(path):
+            aside.copy(rejections.FILE)
+            rejections.write_rejected(path, [])
+            notices.append(f"{rejections.FILE} was damaged: which pictures the build refused is no longer known")
         info = _info(found, [(shard, written) for shard, written in shards if written is not None], notices)
         aside.write_table(before)
         dataset_info.save(path, info)
@@ -107,13 +109,12 @@ class _Aside:
         """What was found, one line each: file, offset, size, id, what."""
         if not self.used:
             return
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("file", "offset", "size", "id", "what"))
+        rows: list[tuple[object, ...]] = [("file", "offset", "size", "id", "what")]
         for problem in before.problems:
             numbers = ("" if number is None else number for number in (problem.offset, problem.size))
-            writer.writerow((problem.file, *numbers, problem.id or "", problem.what))
-        files.write_bytes(self.folder / "damaged.csv", text.getvalue().encode("utf-8", "backslashreplace"))
+            rows.append((problem.file, *numbers, problem.id or "", problem.what))
+        text = "".join(map(files.csv_line, rows))
+        files.write_bytes(self.folder / "damaged.csv", text.encode("utf-8", "backslashreplace"))
 
     def _open(self) -> None:
         self.folder.mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ split, the next ones validation, the rest train. A unit of several classes count
 
 **The first build** takes by rank: exactly the wanted share of each class, rounded, so that twenty pictures of a class
 give two, not "two on average". Each drawn split gets at least one unit of a class that has enough of them, and train
-always keeps one.
+always keeps one. A group of more than twice the share of its class stays in train where others can go.
 
 **A growing dataset** takes by threshold, since a rank would move when pictures are added. The threshold is the share
 itself (0.1), pushed just so far that it agrees with the old pictures of the class: not below the highest number that is
@@ -148,20 +148,30 @@ def _by_rank(members: Sequence[Member], pool: Sequence[int], shares: Mapping[str
     for units in strata.values():
         units.sort(key=lambda unit: (unit.number, members[unit.positions[0]].id))
         pictures = sum(len(unit.positions) for unit in units)
-        next_unit = 0
-        for name in _DRAWN_ORDER:
-            if name not in shares:
-                continue
+        left = units
+        names = [name for name in _DRAWN_ORDER if name in shares]
+        for number, name in enumerate(names):
             wanted = max(1.0, np.floor(shares[name] * pictures + 0.5))
-            taken = 0
-            # One unit always stays for train; a prefix is taken, so that a threshold can stand for it later.
-            while next_unit < len(units) - 1 and (not taken or taken + len(units[next_unit].positions) / 2 <= wanted):
-                for position in units[next_unit].positions:
-                    result[position] = name
-                taken += len(units[next_unit].positions)
-                next_unit += 1
-                if taken >= wanted:
+            # A unit of more than twice the share is passed over: one patient with most of the pictures would leave
+            # nothing to train on. Of the others a prefix is taken, so that a threshold can stand for it later.
+            fitting = [unit for unit in left if len(unit.positions) <= 2 * wanted]
+            taken: list[_Unit] = []
+            count = 0
+            for unit in fitting or [min(left, key=lambda one: len(one.positions))]:
+                remaining = len(left) - len(taken)
+                # One unit always stays for train, and one for each split that is still to be drawn.
+                if remaining <= 1 or (taken and remaining <= len(names) - number):
                     break
+                if taken and count + len(unit.positions) / 2 > wanted:
+                    break
+                taken.append(unit)
+                count += len(unit.positions)
+                for position in unit.positions:
+                    result[position] = name
+                if count >= wanted:
+                    break
+            chosen = set(map(id, taken))
+            left = [unit for unit in left if id(unit) not in chosen]
     return result
 
 

@@ -227,10 +227,11 @@ def _check_counts(path: Path, info: DatasetInfo, shards: Sequence[ShardSurvey]) 
     if "train" not in lossy and not fewest <= info.moments.pixels <= most:
         what = f"mean and deviation are of {info.moments.pixels:,} pixels where train has {most:,}"
         yield Problem(file=dataset_info.FILE, what=what)
-    listed = len(rejections.read_rejected(path))
     if not (path / rejections.FILE).is_file():
         yield Problem(file=rejections.FILE, what="missing")
-    elif listed != info.rejected:
+    elif rejections.damage(path):
+        yield Problem(file=rejections.FILE, what="damaged: no CSV that can be read")
+    elif (listed := len(rejections.read_rejected(path))) != info.rejected:
         yield Problem(file=rejections.FILE, what=f"has {listed:,} pictures where dataset.json says {info.rejected:,}")
 
 

@@ -102,7 +102,10 @@ def warn_before_training(
 def warning(distortion: AnyDistortion, findings: Sequence[Finding]) -> str:
     """One line that names distortion and classes and says what to do."""
     entering = sorted((one for one in findings if one.verdict == "unsafe"), key=lambda one: -one.entering.share)
-    leaving = [one for one in findings if one.verdict != "unsafe"]
+    others = [one for one in findings if one.verdict != "unsafe"]
+    leaving = [one for one in others if one.leaves]
+    perhaps = [one for one in others if not one.leaves and not one.company]
+    company = [one for one in others if not one.leaves and one.company]
     parts = []
     if entering:
         shown = ", ".join(
@@ -110,11 +113,17 @@ def warning(distortion: AnyDistortion, findings: Sequence[Finding]) -> str:
             for one in entering[:8]
         )
         parts.append(f"makes pictures of one class look like another: {shown}{_more(entering, 8)}")
-    if leaving:
-        shown = ", ".join(printable(str(one.class_name), 20) for one in leaving[:12])
-        parts.append(f"makes pictures unlike their own class: {shown}{_more(leaving, 12)}")
+    for what, which in (
+        ("makes pictures unlike their own class", leaving),
+        ("may make pictures look like another class or unlike their own", perhaps),
+        ("harms some of these classes, which have too few pictures to tell which", company),
+    ):
+        if which:
+            shown = ", ".join(printable(str(one.class_name), 20) for one in which[:12])
+            parts.append(f"{what}: {shown}{_more(which, 12)}")
+    would = "would" if entering or leaving else "might"
     return (
-        f"warning: {distortion.describe()} {'; '.join(parts)}. Training would learn the wrong meaning: leave it out "
+        f"warning: {distortion.describe()} {'; '.join(parts)}. Training {would} learn the wrong meaning: leave it out "
         f"(--no-distort {distortion.name}), or keep it from these classes (deeper audit … writes a policy.toml for "
         "--policy)"
     )

@@ -20,12 +20,14 @@ def dataset_for(
     folder: Path | None = None,
     notice: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] | None = None,
+    judging: bool = False,
 ) -> Dataset:
     """The dataset behind `source`: a `Dataset`, its folder, or whatever `open_source` opens, arrays too.
 
     What is not a dataset yet is built into `datasets/NAME-FINGERPRINT` (under `folder`).
 
-    A source that was built before and has not changed since is not built again.
+    A source that was built before and has not changed since is not built again. `judging`: a source that holds nothing to
+    train on will do.
     """
     if isinstance(source, Dataset):
         return source
@@ -38,8 +40,11 @@ def dataset_for(
         notice(f"{target} was built from this source before and is used again")
         return Dataset(target)
     notice(f"building {target} from {opened.description}")
+    # Pictures that are all for a test can be judged; training on them is refused when it is planned.
+    judged_only = judging and len(opened.items) > 0 and all(item.split not in (None, "train") for item in opened.items)
+    options = BuildOptions(missing_class="warn") if judged_only else BuildOptions()
     try:
-        report = build(opened, target, options=BuildOptions(), progress=progress)
+        report = build(opened, target, options=options, progress=progress)
     except (DatasetError, StorageError):
         # Another process built the same in the meantime; two builds of a source are the same bytes.
         if not is_dataset(target):

@@ -99,7 +99,16 @@ def _own(name: str, path: Path, model: str | None) -> Initial:
 
 def adopted(options: Options, initial: Initial, given: Mapping[str, Any]) -> Options:
     """`options` for training on from `initial`: its network's arguments, which those of the recipe and the user
-    (`given`, by dotted names) are set over, and how it fits pictures."""
+    (`given`, by dotted names) are set over, and how it fits pictures.
+
+    Raises: UsageError, for a mean, deviation or crop of the user's own: those belong to the weights.
+    """
+    own = [name for name in ("mean", "deviation", "crop") if given.get(name) is not None]
+    if own:
+        raise UsageError(
+            f"{', '.join(own)} with weights: {printable(initial.weights.name)} were trained with pictures shown in their "
+            "own way, and are to be shown them so; leave it out"
+        )
     arguments = {**initial.weights.arguments, **options.arguments}
     look = initial.weights.look
     fitted = options.fit if given.get("fit") is not None else look.mode

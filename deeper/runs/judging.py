@@ -73,7 +73,7 @@ def judged_on(source: str | Path | Dataset, split: str | None, notice: Callable[
 
     Raises: as `dataset_for`.
     """
-    dataset = dataset_for(source, notice=notice)
+    dataset = dataset_for(source, notice=notice, judging=True)
     if isinstance(source, Dataset) or is_dataset(Path(source)):
         return dataset, split or "test"
     drawn, count = dataset.info.drawn, dataset.info.count

@@ -20,15 +20,15 @@ from deeper.evaluation.extrapolation import Extrapolation, accuracy_interval, ex
 from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.runs.dataset import dataset_for
-from deeper.runs.folder import Run, is_run
+from deeper.runs.folder import is_run
 from deeper.runs.pictures import share_members
 from deeper.runs.plan import Plan, make_plan, stages_for
+from deeper.runs.sameness import refuse_other
 from deeper.runs.training import resume, train
 from deeper.training.course import Sized, steps_of
 from deeper.training.events import Notice
 from deeper.training.options import Options
 from deeper.training.schedules import ExponentialStaircase
-from deeper.values import to_plain
 
 Equal = Literal["steps", "epochs"]
 
@@ -168,7 +168,8 @@ def learn_curve(
         for number in range(seed, seed + seeds):
             path = folder / f"{percent:g}-percent" / f"seed-{number}"
             if is_run(path):
-                _check(path, dataset, planned({**changes, "seed": number}).options, percent / 100, chosen)
+                wanted = planned({**changes, "seed": number}).options
+                refuse_other(path, dataset, wanted, share=percent / 100, policy=chosen)
             todo.append((percent, count, path, number, changes))
 
     done: dict[float, list[tuple[Path, Evaluation]]] = {}
@@ -234,24 +235,6 @@ def _stretched(
     if isinstance(options.schedule, ExponentialStaircase):
         changes["schedule.epochs"] = options.schedule.epochs * factor
     return changes
-
-
-def _check(path: Path, dataset: Dataset, wanted: Options, share: float, policy: Mapping[str, Any] | None) -> None:
-    """Raises: RunError, when the run at `path` is not the one that would be trained."""
-    config = Run(path).config
-    there, here = to_plain(config.options), to_plain(wanted)
-    different = sorted(name for name in {*here, *there} if there.get(name) != here.get(name))
-    if config.dataset_hash != dataset.info.hash:
-        different.append("dataset")
-    if config.share != share:
-        different.append("share")
-    if config.policy != policy:
-        different.append("policy")
-    if different:
-        raise RunError(
-            f"{printable(path)} was trained with another {', '.join(different)}; "
-            "give the same options as then, or another --out"
-        )
 
 
 def _checked(shares: Sequence[float], seeds: int) -> list[float]:

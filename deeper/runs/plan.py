@@ -111,6 +111,11 @@ def make_plan(
             f"{printable(dataset.path)} has a single class, {printable(dataset.classes[0], 60)!r}: there is nothing to "
             "tell apart; give each kind of picture a folder of its own, at least two, and build again"
         )
+    if not dataset.info.splits["train"].count:
+        raise DatasetError(
+            f"{printable(dataset.path)} has no picture to train on, only {', '.join(dataset.info.splits)} pictures; give a "
+            "source with training pictures"
+        )
     reasons = []
     initial = None
     if (name := (overrides or {}).get("weights")) is not None:

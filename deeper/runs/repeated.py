@@ -45,13 +45,11 @@ class Summary:
         }
 
 
-def repeat(
-    out: Path, names: Sequence[str], train_one: Callable[[Path, int], Result], resume_one: Callable[[Path], Result]
-) -> Summary:
+def repeat(out: Path, names: Sequence[str], train_one: Callable[[Path, int], Result]) -> Summary:
     """Train `out/NAME` for each name, go on with what is there unfinished, keep what is done; write `summary.json`.
 
-    `train_one(path, number)` and `resume_one(path)` do the work. An interrupted repeat ends the series, even the first;
-    calling again goes on where it stopped.
+    `train_one(path, number)` does the work, and goes on with a run that is there (`train(…, existing="resume")`). An
+    interrupted repeat ends the series, even the first; calling again goes on where it stopped.
 
     Raises: RunError, when `out` itself is a run, or holds a `summary.json` and none of these runs.
     """
@@ -64,7 +62,7 @@ def repeat(
     complete = True
     for number, name in enumerate(names):
         path = out / name
-        result = resume_one(path) if is_run(path) else train_one(path, number)
+        result = train_one(path, number)
         if result.reason == "interrupted":
             complete = False
             break

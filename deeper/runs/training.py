@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,10 +21,11 @@ from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.runs.auditing import warn_before_training
 from deeper.runs.dataset import dataset_for
-from deeper.runs.folder import Config, Fold, PictureFacts, Run, relative_dataset
+from deeper.runs.folder import Config, Fold, PictureFacts, Run, is_run, relative_dataset
 from deeper.runs.place import held, refuse_taken, reserved
 from deeper.runs.plan import Plan, make_plan
 from deeper.runs.result import Handler, Result
+from deeper.runs.sameness import refuse_other
 from deeper.runs.work import Work
 from deeper.training.events import Notice
 from deeper.training.precision import choose_device, choose_precision
@@ -49,6 +50,7 @@ def train(
     fold: Fold | None = None,
     share: float | None = None,
     audit: bool = True,
+    existing: Literal["refuse", "resume"] = "refuse",
     quiet: bool = False,
     handlers: Sequence[Handler] = (),
 ) -> Result:
@@ -60,15 +62,17 @@ def train(
     `Options` to values.
     `share`: train on this share of each class's training pictures only, in (0, 1]; smaller shares lie within larger
     ones. `audit`: when the recipe flips or rotates far, first see by small networks which classes cannot bear it, and
-    say so (not when `quiet`); the training is the same. `handlers`: called with every event, after the built-in ones.
+    say so (not when `quiet`); the training is the same. `existing`: what to do where `out` holds a run already; "resume"
+    goes on with it, provided that it is this very training. `handlers`: called with every event, after the built-in ones.
 
-    Raises: UsageError, SourceError, DatasetError; RunError, when `out` already holds a run or other
-    files; DivergedError.
+    Raises: UsageError, SourceError, DatasetError; RunError, when `out` already holds a run (with "resume": of another
+    training) or other files; DivergedError.
     """
     if epochs is not None and minutes is not None:
         raise UsageError("both epochs and minutes were given; give the one that should decide")
     target = Path(out) if out is not None else None
-    if target is not None:
+    going_on = existing == "resume" and target is not None and is_run(target)
+    if target is not None and not going_on:
         refuse_taken(target)  # before a dataset is built for it
     console = Console(quiet=quiet)
 
@@ -90,6 +94,11 @@ def train(
         progress=console.progress("downloading weights"),
     )
     chosen_policy = Policy.load(policy) if policy else None
+    if target is not None and going_on:
+        plain = chosen_policy.to_plain() if chosen_policy else None
+        refuse_other(target, dataset, plan.options, fold=fold, share=share, policy=plain)
+        chosen_device = None if device == "auto" else device
+        return resume(target, device=chosen_device, workers=workers, quiet=quiet, handlers=handlers)
     stem = f"{dataset.info.name}-{plan.options.model.rpartition(':')[2]}-{plan.options.recipe}"
     with reserved(target, stem) as place:
         config = configure(plan, dataset, place, device=device, policy=chosen_policy, notice=say)

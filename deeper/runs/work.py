@@ -116,6 +116,7 @@ class Work:
         if config.steps:
             self._set_course(config.stage_steps or (config.steps,))
         self.last: Evaluation | None = None
+        self.best: Evaluation | None = None
         # Of the last weights, once it is known.
         self.settled: Settled | None = None
         self.opening = time.perf_counter() - began
@@ -326,6 +327,7 @@ class Work:
                     if isinstance(event, EpochDone):
                         self.last = event.evaluation or self.last
                         if event.best:
+                            self.best = event.evaluation
                             self._write_bundle(event.evaluation, self.state.weights())
                     elif isinstance(event, Finished):
                         finished = event
@@ -349,7 +351,7 @@ class Work:
         best = finished.best_step if self.config.options.keep_best else None
         layers = self.state.freezing.by_batch()
         if best is not None and not layers:
-            self._judge_last()
+            self._judge_best(best)
             return None  # their bundle was written when they were the best
         weights, evaluation = self.state.weights(), self.last
         if best is not None and best != self.state.step:
@@ -370,8 +372,20 @@ class Work:
         evaluation = self.last
         if settled is not None and settled.kept:
             weights = {**weights, **settled.statistics}
-        self._write_bundle(evaluation, weights, settled)
+        self._write_bundle(evaluation, weights, settled, step=best)
         return settled
+
+    def _judge_best(self, step: int) -> None:
+        """What the bundle holds is the result, not the weights that the run ended with."""
+        if self.best is None and self.validation is not None:
+            try:
+                weights = checkpoint.weights(self.path / "checkpoints", step)
+            except RunError:
+                self._judge_last()
+                return
+            with holding(self.model, weights):
+                self.best = self._evaluate(self.model, self.size)
+        self.last = self.best or self.last
 
     def _judge_last(self) -> None:
         """Of a finished run that was resumed: nothing was left to train, but its result is wanted."""
@@ -385,12 +399,16 @@ class Work:
         checkpoint.prune(folder, self.config.options.keep, event.state.best_step, saved=event.step)
 
     def _write_bundle(
-        self, evaluation: Evaluation | None, weights: Mapping[str, torch.Tensor], settled: Settled | None = None
+        self,
+        evaluation: Evaluation | None,
+        weights: Mapping[str, torch.Tensor],
+        settled: Settled | None = None,
+        step: int | None = None,
     ) -> None:
         self.artefact.write(
             weights,
             evaluation,
-            step=self.state.step,
+            step=self.state.step if step is None else step,
             course=self.feed.course_of(self.state),
             batch_norm=settled.to_plain() if settled else None,
         )

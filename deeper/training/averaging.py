@@ -23,11 +23,13 @@ class AveragedWeights:
         self.tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, model: nn.Module, steps_done: int) -> None:
-        """To be called after every step; moves only each `every` steps."""
-        if steps_done % self.options.every:
+    def update(self, model: nn.Module, steps_done: int, *, last: bool = False) -> None:
+        """To be called after every step; moves only each `every` steps, and after the last one of a training: one that
+        is shorter than `every` steps would otherwise keep the weights that it began with."""
+        since = steps_done % self.options.every
+        if since and not last:
             return
-        decay = min(self.options.decay, (1 + steps_done) / (10 + steps_done)) ** self.options.every
+        decay = min(self.options.decay, (1 + steps_done) / (10 + steps_done)) ** (since or self.options.every)
         averages: list[Tensor] = []
         currents: list[Tensor] = []
         for name, current in model.state_dict().items():

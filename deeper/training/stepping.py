@@ -183,7 +183,7 @@ class Stepper:
         state.optimizer.step()
         state.step += 1
         if state.averaged:
-            state.averaged.update(state.model, state.step)
+            state.averaged.update(state.model, state.step, last=state.step == state.steps)
 
 
 @contextlib.contextmanager

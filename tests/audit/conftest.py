@@ -36,4 +36,4 @@ def quick() -> JudgeOptions:
 
 @pytest.fixture(scope="session")
 def letters(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return draw_letters(150, tmp_path_factory.mktemp("letters") / "letters")
+    return draw_letters(200, tmp_path_factory.mktemp("letters") / "letters")

@@ -15,6 +15,7 @@ from deeper.audit.treatments import Treatment
 from deeper.audit.verdicts import Groups, drains, findings_of, group, margin_for, undecided_drain, worst_first
 from deeper.distortions import Policy, parse
 from deeper.images import Preprocess
+from deeper.runs.auditing import warning
 
 FLIP = Treatment(distortion=parse("horizontal_flip"))
 
@@ -234,3 +235,44 @@ def test_the_policy_goes_by_the_mildest_strength() -> None:
     assert audit(mild + strong).classes_by_verdict("90°")["unsafe"] == ("a",)
     assert audit(mild + strong).finding_on("90°", "a").verdict == "unsafe"
     assert [one.class_name for one in worst_first([*safe, *unsafe])] == ["a"]
+
+
+def test_a_judge_that_always_says_the_same_calls_nothing_safe() -> None:
+    """Of 1,900 a and 100 b it is right on 95 % and can see no traffic at all."""
+    labels = np.repeat([0, 1], [1900, 100])
+    judge = judge_that_reads(labels, classes=2)
+    judge.out_of_fold[:] = (0.95, 0.05)
+    assert judge.accuracy == 0.95 and judge.interval[0] > 0.9 and judge.weak
+    _, findings = judged(judge, judge.out_of_fold.copy())
+    assert [one.verdict for one in findings] == ["undecided"] * len(findings)
+
+
+def test_what_a_judge_hardly_recognises_may_have_been_entered() -> None:
+    labels = np.repeat(np.arange(3), 3000)
+    judge = judge_that_reads(labels)
+    rows = np.flatnonzero(labels == 2)[:2400]
+    judge.out_of_fold[rows] = (0.6, 1e-4, 0.4)
+    vars(judge).pop("correct", None)
+    assert judge.recalls.tolist() == [1, 1, 0.2]
+    after = entered(judge, np.arange(30), 1, 0.9995)  # 1 % of a: below two points, above what is seen of c
+    _, findings = judged(judge, after)
+    assert findings[0].verdict == "undecided"
+
+
+def test_of_two_classes_noise_that_makes_all_one_is_a_drain_and_turning_is_not() -> None:
+    labels = np.repeat(np.arange(2), 3000)
+    judge = judge_that_reads(labels, classes=2)
+    _, findings = judged(judge, entered(judge, np.arange(3000), 1, 0.9999))
+    assert findings[0].verdict == "unsafe" and drains(findings) is None, "a flip: b is a in the mirror"
+    still = [replace(one, turning=False) for one in findings]
+    assert drains(still) == "b"
+    assert undecided_drain(still, "b")[0].verdict == "undecided"
+
+
+def test_a_warning_says_no_more_of_a_class_than_is_known() -> None:
+    labels = np.repeat(np.arange(8), 60)
+    judge = judge_that_reads(labels, classes=8)
+    _, findings = judged(judge, entered(judge, np.arange(40), 1, 0.9999))
+    text = warning(parse("horizontal_flip"), [one for one in findings if one.class_name and one.forbidden])
+    assert "a → b" in text and "too few pictures to tell which: b, c, d, e, f, g, h" in text
+    assert "unlike their own class" not in text

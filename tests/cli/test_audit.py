@@ -44,8 +44,9 @@ def test_table_files_and_next_step(small_dataset: Dataset, soon: None, capsys: p
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--margin", "0"], 2, "margin 0.0; wanted a share"),
-        (["--margin", "200"], 2, "margin 2.0; wanted a share"),
+        (["--margin", "0"], 2, "--margin 0: wanted percentage points from 0.1"),
+        (["--margin", "200"], 2, "--margin 200: wanted percentage points"),
+        (["--margin", "0.02"], 2, "such as 2"),
         (["--per-class", "0"], 2, "0 pictures of each class"),
         (["--distort", "rotatoin=30"], 2, "did you mean 'rotation'"),
         (["--distort", "rotation=x"], 2, "wanted numbers, rotation=degrees"),

@@ -72,6 +72,11 @@ def test_png_keeps_every_pixel(picture: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(by_pillow.reshape(picture.shape), picture)
 
 
+def test_a_hair_above_1_is_white() -> None:
+    assert images.as_picture(np.full((2, 2), 1.0000001)).min() == 255
+    assert images.as_picture(np.full((2, 2), 1.5)).max() == 2
+
+
 def test_png_of_any_memory_layout() -> None:
     picture = np.random.default_rng(2).integers(0, 256, (90, 80, 3), np.uint8)
     for part in (picture[::-2, ::3], picture[:5, :5], picture.transpose(1, 0, 2), np.asfortranarray(picture)):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from deeper.inspection.cause import adjusted, compare_arms
+from deeper.errors import UsageError
+from deeper.inspection.cause import Ablation, adjusted, compare_arms
 
 COUNT = 1000
 
@@ -107,3 +110,12 @@ def test_the_more_distortions_are_left_out_the_more_it_takes():
     assert one.significant and not any(cause.significant for cause in many.values())
     assert all("explains" not in cause.verdict for cause in many.values())
     assert adjusted({"horizontal_flip": one}, 40)["horizontal_flip"] == one
+
+
+def test_what_can_show_nothing_is_not_begun(tmp_path):
+    names = [f"distortion_{number}" for number in range(7)]
+    subject = SimpleNamespace(run=object(), path=tmp_path, distortions=[SimpleNamespace(name=name) for name in names])
+    with pytest.raises(UsageError, match="7 distortions and 5 runs per arm can show nothing.* --seeds 6"):
+        Ablation.of(subject, names, seeds=5, steps=None)
+    assert Ablation.of(subject, names, seeds=6, steps=None).names == tuple(names)
+    assert Ablation.of(subject, names[:6], seeds=5, steps=None).seeds == 5

@@ -38,14 +38,16 @@ def test_one_json_object(flipped, tmp_path, capsys):
     assert plain["policy_path"] == str(tmp_path / "out" / "policy.toml")
 
 
-def test_a_name_that_ends_in_html_is_the_reports(flipped, tmp_path, capsys):
+def test_a_name_that_ends_in_html_is_the_reports(flipped, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     run = tmp_path / "copy"
     shutil.copytree(flipped / "bundle", run)
     report = tmp_path / "thesis" / "why.html"
     words = ["inspect", str(run), str(Run(flipped).dataset().path), "--out", str(report)]
     cli.main(words)
     assert report.is_file() and "<!doctype html>" in report.read_text()[:20]
-    assert (run / "inspection" / "decision" / "inspection.json").is_file()
+    assert (tmp_path / "reports" / "copy" / "decision" / "inspection.json").is_file()
+    assert len(list(run.iterdir())) == 3, "a bundle is three files and nothing else"
     assert f"written: {report}, " in capsys.readouterr().out
     # Again: it is a report of ours. Something else is not.
     cli.main(words)

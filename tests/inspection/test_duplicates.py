@@ -10,7 +10,16 @@ from PIL import Image
 
 from deeper.images.perceptual_hash import hamming, hashes, perceptual_hash, thumbnail
 from deeper.inspection import duplicates
-from deeper.inspection.duplicates import Group, Pair, Prints, across_splits, fingerprints, groups, same_pictures
+from deeper.inspection.duplicates import (
+    Group,
+    Pair,
+    Prints,
+    across_splits,
+    confirmed,
+    fingerprints,
+    groups,
+    same_pictures,
+)
 from deeper.records import BuildOptions, Dataset, build, open_source
 
 
@@ -35,12 +44,36 @@ def test_copies_in_another_size_quality_and_format_are_found(tmp_path: Path) -> 
     dataset = Dataset(tmp_path / "out")
     splits = [dataset.split("train"), dataset.split("test")]
     ids = [identifier for split in splits for identifier in split.ids]
-    pairs = {(ids[one.first], ids[one.second]) for one in same_pictures(fingerprints(splits))}
+    found = confirmed(same_pictures(fingerprints(splits)), splits)
+    pairs = {(ids[one.first], ids[one.second]) for one in found}
     assert pairs == {
         ("train/c0/03.png", "test/c0/jpeg.jpg"),
         ("train/c1/04.png", "test/c0/smaller.png"),
         ("train/c2/05.png", "test/c0/copy.png"),
     }
+
+
+def test_colour_and_a_scratch_make_another_picture(tmp_path: Path) -> None:
+    """Two buttons of equal brightness, two parts before the same camera: alike in a grey thumbnail, and no copies."""
+    shape = np.zeros((120, 120, 3), np.uint8)
+    shape[20:100, 30:90] = 1
+    grey = np.asarray(scene(7, 120))[..., 1]
+    red, green = np.zeros((2, 120, 120, 3), np.uint8)
+    red[..., 0], green[..., 1] = 200 * shape[..., 0] + 20, 102 * shape[..., 0] + 10
+    part = np.repeat(grey[..., None], 3, axis=2)
+    scratched = part.copy()
+    scratched[60:68, 40:48] = 128
+    place = tmp_path / "source"
+    for name, pixels in {"a/red": red, "b/green": green, "a/ok": part, "b/defect": scratched, "b/copy": part}.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{name}.png")
+    build(open_source(place), tmp_path / "out", options=BuildOptions(workers=1, validation=0, test=0))
+    split = Dataset(tmp_path / "out").split("train")
+    pairs = same_pictures(fingerprints([split]))
+    named = {tuple(sorted((split.ids[one.first], split.ids[one.second]))) for one in pairs}
+    assert {("a/red.png", "b/green.png"), ("a/ok.png", "b/defect.png")} <= named, "or they test nothing"
+    kept = {tuple(sorted((split.ids[one.first], split.ids[one.second]))) for one in confirmed(pairs, [split])}
+    assert kept == {("a/ok.png", "b/copy.png")}
 
 
 def test_candidates_are_exactly_the_near_pairs() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from deeper.distortions import HorizontalFlip, VerticalFlip
 from deeper.inspection.collision import Cases, Hits
 from deeper.inspection.evidence import Weighed, compared
+from deeper.inspection.result import Placebo
 from deeper.inspection.tries import transform_of
 
 CLASSES = tuple("abcdef")
@@ -52,3 +55,19 @@ def test_pairs_of_all_distortions_are_one_family_and_small_pairs_are_not_in_it()
     assert large.adjusted_p_value == pytest.approx(4 * 2 / 2**12) and large.significant
     assert small.errors == 5 and small.adjusted_p_value == 1 and not small.significant
     assert found["vertical_flip"].pairs == ()
+
+
+def test_placebos_that_cost_less_accuse_nobody():
+    errors = cases([(0, 1)] * 20)
+    collided = np.ones(len(errors), bool)
+
+    def placebo(fair):
+        return Placebo(
+            name="swirl", description="", tries=1, loss=0.1, collided=0, collided_interval=(0, 0.1),
+            only_distortion=20, only_placebo=0, p_value=1e-5, fair=fair,
+        )  # fmt: skip
+
+    for fair, accused in ((3, True), (2, False)):
+        placebos = (*(placebo(True) for _ in range(fair)), placebo(False))
+        one = replace(weighed(HorizontalFlip(), collided), placebos=placebos, p_value=1e-5)
+        assert compared([one], errors, errors, CLASSES)[0].accused is accused

@@ -17,8 +17,8 @@ from deeper.images import Preprocess
 from deeper.inspection import labels as labels_module
 from deeper.inspection import nearness
 from deeper.inspection.duplicates import Pair, groups
-from deeper.inspection.labels import Everything, _Found, find_doubts
-from deeper.inspection.suspects import read_suspects
+from deeper.inspection.labels import Everything, _Found, _most_urgent, find_doubts
+from deeper.inspection.suspects import Doubts, Suspect, read_suspects
 from deeper.records import BuildOptions, Dataset, build, open_source
 
 PICTURES, SWAPPED = 2000, 20
@@ -227,3 +227,17 @@ def test_files_that_are_no_suspects(tmp_path: Path) -> None:
         read_suspects(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_text("id\nfirst\n")
     assert [(one.id, one.suggested, one.neighbours) for one in read_suspects(tmp_path / "b.csv")] == [("first", "", ())]
+
+
+def test_leaks_are_listed_before_labels_where_not_all_can_be():
+    def suspect(name, *reasons):
+        return Suspect(id=name, split="train", given="a", confidence=0.5, reasons=reasons)
+
+    many = [(number, suspect(f"label-{number}", "label")) for number in range(5)]
+    many += [(5, suspect("leak", "leak")), (6, suspect("outlier", "outlier")), (7, suspect("both", "label", "leak"))]
+    chosen = [one.id for _, one in _most_urgent(many, 4)]
+    assert chosen == ["label-0", "label-1", "leak", "both"], "in the order that they have"
+    counted = Doubts(
+        source="", dataset_hash="", pictures=9, judge="", judge_accuracy=1.0, weak=False, suspects=(), found={"leak": 2}
+    )
+    assert counted.counts() == {"leak": 2}

@@ -13,7 +13,8 @@ from deeper.inspection.mistakes import JUDGED, find_mistakes
 from deeper.inspection.suspects import SUSPECTS
 from deeper.records import BuildOptions, build, open_source
 from deeper.review import open_session
-from deeper.runs import Run, evaluate_run, train
+from deeper.runs import Fold, Run, evaluate_run, train
+from deeper.runs.pictures import fold_members
 from tests.inspection.conftest import QUICK
 from tests.inspection.glyphs import letters
 
@@ -83,6 +84,26 @@ def test_the_verb_finds_the_mistakes_first(flipped, monkeypatch, capsys):
     assert "reading the pictures with" in printed.err
     assert (flipped / "labels" / SUSPECTS).is_file()
     assert " suspects, " in printed.out and "corrections.csv" in printed.out and "http://" in printed.out
+
+
+def test_of_a_fold_what_it_held_out(lettered, tmp_path):
+    options = {**QUICK, "validate_every": 3, "checkpoint_every": 3}
+    fold = Fold(index=0, count=3)
+    train(lettered, out=tmp_path / "fold", epochs=3, fold=fold, no_distort=("all",), options=options, quiet=True)
+    found = find_mistakes(tmp_path / "fold")
+    splits = [lettered.split("train"), lettered.split("validation")]
+    held = fold_members(splits, fold)
+    ids = [identifier for split in splits for identifier in split.ids]
+    allowed = {identifier for identifier, mine in zip(ids, held) if mine} | set(lettered.split("test").ids)
+    assert found.pictures == len(allowed) and {one.id for one in found.suspects} <= allowed
+    assert any(one.split == "train" for one in found.suspects) and "its fold held out" in found.judge
+
+
+def test_a_run_without_mistakes_has_nothing_to_review(flipped, tmp_path, capsys):
+    nothing = tmp_path / "suspects.csv"
+    nothing.write_text("id,split,given,suggested,confidence,reason,detail\n")
+    cli.main(["review", str(flipped), "--suspects", str(nothing)])
+    assert "nothing to review" in capsys.readouterr().out
 
 
 def test_no_picture_that_the_run_did_not_learn(tmp_path):

@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeper import images
 from deeper.errors import DeeperError, SourceError, StorageError
-from deeper.records import Dataset, build, open_source
+from deeper.records import BuildOptions, Dataset, build, open_source
+from deeper.records.rejected import read_rejected
 from deeper.records.sources import Item, Source
 from deeper.records.verify import verify
 from tests.patience import patient
@@ -250,3 +252,33 @@ def children(parent: int) -> list[int]:
             if int(status[1]) == parent:
                 found.append(int(entry.name))
     return found
+
+
+def test_a_carriage_return_in_a_name_survives_in_the_list(tmp_path: Path, listing: Make) -> None:
+    """macOS leaves files called "Icon\\r" in folders."""
+    bad = [Item(f"c0/Icon\r{end}", "c0", None, None, tmp_path / "nowhere", None) for end in ("", "x")]
+    good = Item("c0/1.png", "c0", "train", None, None, np.zeros((4, 4, 1), np.uint8))
+    build(listing([good, *bad]), tmp_path / "out", options=BuildOptions(validation=0, test=0, workers=1))
+    assert [one.id for one in read_rejected(tmp_path / "out")] == ["c0/Icon\r", "c0/Icon\rx"]
+
+
+def test_an_array_that_no_reader_would_take_is_rejected(
+    tmp_path: Path, listing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    items = [
+        Item(str(side), "c0", "train", None, None, np.zeros((side, side, 1), np.uint8)) for side in (31, 32)
+    ]  # 961 and 1,024 pixels
+    report = build(listing(items), tmp_path / "out", options=BuildOptions(validation=0, test=0, workers=1))
+    assert (report.kept, report.rejected) == (1, 1)
+    assert "at most 0 megapixels" in read_rejected(tmp_path / "out")[0].reason
+
+
+def test_the_folder_that_one_stands_in_is_refused_before_any_work(
+    tmp_path: Path, listing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    item = Item("1", "c0", "train", None, None, np.zeros((4, 4, 1), np.uint8))
+    with pytest.raises(StorageError, match="is the folder that you are in; give a new one in it"):
+        build(listing([item]), ".", options=BuildOptions(validation=0, test=0, workers=1))
+    assert not list(tmp_path.iterdir())

@@ -192,6 +192,17 @@ def test_rejected_pictures_are_listed_once(made: Path, listing: Make, array_item
     assert verify(made).sound
 
 
+def test_rejections_alone_are_listed_too(made: Path, listing: Make, array_items: Arrays) -> None:
+    bad = Item("bad.jpg", "c0", None, None, made / "nowhere.jpg", None)
+    source = listing([*array_items(3, prefix="new"), bad])
+    build(listing(array_items(3, prefix="new")), made, options=ADD)
+    report = build(source, made, options=ADD)
+    assert (report.kept, report.skipped, report.rejected) == (0, 3, 1)
+    with (made / "rejected.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["id", "bad.jpg"]
+    assert verify(made).sound
+
+
 def test_no_dataset_to_add_to(tmp_path: Path, listing: Make, array_items: Arrays) -> None:
     with pytest.raises(DatasetError, match="does not exist"):
         build(listing(array_items(3)), tmp_path / "nothing", options=ADD)

@@ -84,6 +84,23 @@ def test_groups_stay_whole() -> None:
         assert abs(assignment.splits.count(split) - 30) <= 5
 
 
+def test_a_patient_with_most_pictures_stays_in_train() -> None:
+    """Of one group of 90 and two of 5 the drawn order once put the 90 into a test split of a tenth."""
+    for seed in range(8):
+        sizes = {"large": 90, "small": 5, "other": 5}
+        some = [
+            Member(f"{group}-{number}", "a", f"{group}-{seed}", None)
+            for group, size in sizes.items()
+            for number in range(size)
+        ]
+        splits = assign(some, BuildOptions()).splits
+        assert {split: splits.count(split) for split in ("train", "validation", "test")} == {
+            "train": 90,
+            "validation": 5,
+            "test": 5,
+        }
+
+
 def test_a_group_that_the_source_tears_apart_is_told() -> None:
     torn = [Member("a", "x", "plant", "train"), Member("b", "x", "plant", "test")]
     assert any("'plant'" in notice or "plant" in notice for notice in assign(torn, BuildOptions(validation=0)).notices)

@@ -171,6 +171,7 @@ def test_damage_in_other_files(made: Path) -> None:
         (lambda: flip(path.with_suffix(".idx"), 3), path.with_suffix(".idx").name, "does not match"),
         (lambda: (made / "rejected.csv").write_text("id,reason\n"), "rejected.csv", "has 0 pictures where"),
         (lambda: (made / "rejected.csv").unlink(), "rejected.csv", "missing"),
+        (lambda: (made / "rejected.csv").write_text('id,reason\n"' + "x" * 200_000), "rejected.csv", "damaged"),
         (
             lambda: shutil.copy(path, made / "train-00009-of-00010.tfrecord"),
             "train-00009-of-00010.tfrecord",

@@ -139,6 +139,8 @@ def test_what_cannot_be_begun_with(pictures: Path, theirs: Path, tmp_path: Path)
     (tmp_path / "empty" / "config.toml").write_text("")
     with pytest.raises((UsageError, RunError), match="has no bundle yet"):
         deeper.train(pictures, weights=tmp_path / "empty", out=tmp_path / "a", quiet=True)
+    with pytest.raises(UsageError, match="crop with weights: .* to be shown them so; leave it out"):
+        deeper.train(pictures, weights=theirs, out=tmp_path / "a", quiet=True, options={"crop": 1.0})
     assert not (tmp_path / "a").exists()
 
 

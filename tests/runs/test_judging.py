@@ -147,6 +147,19 @@ def test_a_dataset_and_a_source_with_splits_have_their_test(small_dataset, folde
     assert split == "test" and isinstance(dataset, Dataset) and not any("judged" in note for note in notes)
 
 
+def test_a_source_of_test_pictures_alone_is_judged_and_not_trained_on(
+    interrupted, folder, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path / "exam" / "test")
+    main(["evaluate", str(interrupted), "exam", "--json"])
+    said = capsys.readouterr()
+    assert json.loads(said.out)["total"] == 60
+    with pytest.raises(DatasetError, match="no picture to train on, only .*test pictures"):
+        train("exam", out="run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_runs_are_compared_on_all_of_a_folder(interrupted, finished, folder, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished[0], tmp_path / "other")

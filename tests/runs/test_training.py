@@ -186,25 +186,62 @@ def test_a_fold_validates_on_what_it_does_not_train_on(small_dataset, tmp_path):
 
 def test_a_series_reports_mean_and_deviation_and_goes_on_where_it_stopped(small_dataset, tmp_path):
     def one(path, number):
-        return train(small_dataset, epochs=1, out=path, quiet=True, options=QUICK, seed=number)
+        return train(small_dataset, epochs=1, out=path, quiet=True, options=QUICK, seed=number, existing="resume")
 
     out = tmp_path / "series"
     first = one(out / "seed-0", 0)
-    summary = repeat(out, seed_names(0, 3), one, lambda path: resume(path, quiet=True))
+    summary = repeat(out, seed_names(0, 3), one)
     assert summary.names == ("seed-0", "seed-1", "seed-2") and summary.complete
     assert summary.accuracies[0] == first.validation.accuracy
     assert summary.mean == pytest.approx(np.mean(summary.accuracies))
     assert summary.deviation == pytest.approx(np.std(summary.accuracies, ddof=1))
     assert json.loads((out / "summary.json").read_text())["mean"] == summary.mean
     with pytest.raises(RunError, match="single run"):
-        repeat(out / "seed-0", ["a", "b"], one, one)
+        repeat(out / "seed-0", ["a", "b"], one)
     with pytest.raises(UsageError, match="at least 2"):
         seed_names(0, 1)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "summary.json").write_text("my own notes")
     with pytest.raises(RunError, match="summary.json in .*other is not this series'"):
-        repeat(tmp_path / "other", seed_names(0, 2), one, one)
+        repeat(tmp_path / "other", seed_names(0, 2), one)
     assert (tmp_path / "other" / "summary.json").read_text() == "my own notes"
+
+
+def test_a_series_refuses_runs_of_another_training(small_dataset, tmp_path):
+    """Else the figures of one training would be reported as those of another."""
+
+    def one(epochs, fold=None):
+        return lambda path, number: train(
+            small_dataset, epochs=epochs, out=path, quiet=True, options=QUICK, fold=fold, existing="resume"
+        )
+
+    out = tmp_path / "series"
+    one(1, Fold(index=0, count=2))(out / "fold-0", 0)
+    with pytest.raises(RunError, match="fold-0 was trained with another epochs; give the same options as then"):
+        repeat(out, ["fold-0"], one(2, Fold(index=0, count=2)))
+    with pytest.raises(RunError, match="another fold"):
+        repeat(out, ["fold-0"], one(1, Fold(index=0, count=3)))
+    assert not (out / "summary.json").exists()
+
+
+def test_early_stopping_reports_the_weights_that_it_keeps(small_dataset, tmp_path):
+    result = train(
+        small_dataset, epochs=12, out=tmp_path / "run", quiet=True,
+        options={**QUICK, "early_stopping": 1, "keep_best": True, "validate_every": 1, "optimizer.rate": 0.02},
+    )  # fmt: skip
+    kept = evaluate_run(tmp_path / "run", split="validation")
+    assert result.validation.accuracy == kept.accuracy
+    again = resume(tmp_path / "run", quiet=True)
+    assert again.validation.accuracy == kept.accuracy
+
+
+def test_a_training_shorter_than_the_average_keeps_what_it_learned(small_dataset, tmp_path):
+    options = {**QUICK, "averaging": {"decay": 0.9, "every": 1000}}
+    short = train(small_dataset, epochs=1, out=tmp_path / "run", quiet=True, options=options)
+    untrained = train(
+        small_dataset, epochs=1, out=tmp_path / "new", quiet=True, options={**options, "optimizer.rate": 1e-9}
+    )
+    assert short.validation.negative_log_likelihood < untrained.validation.negative_log_likelihood
 
 
 def test_a_network_of_ones_own_works_like_a_built_in_one(small_dataset, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from html import escape
 from deeper.inspection.report.album import Album
 from deeper.inspection.report.figures import Bar, reliability, shares
 from deeper.inspection.result import Against, Cause, Collision, Evidence, Inspection, Slice
-from deeper.inspection.verdicts import counts, plainly
+from deeper.inspection.verdicts import caused, counts, plainly
 
 # Collisions shown on the card of an accused distortion, and of another; the gallery has all that were kept.
 _SHOWN, _SHOWN_OTHERWISE = 6, 2
@@ -138,7 +138,9 @@ def _card(one: Evidence, album: Album) -> str:
                 f"{one.correct_collided} of {one.correct}",
             )
         )
-    badge = '<span class="badge accused">accused</span>' if one.accused else '<span class="badge">not accused</span>'
+    badge = '<span class="badge">not accused</span>'
+    if one.accused or caused(one):
+        badge = f'<span class="badge accused">{"accused" if one.accused else "a cause"}</span>'
     method = {
         "unjudged": "",
         "inverse": f"undone at {one.tries} point{'s' if one.tries != 1 else ''} of its range",

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.errors import SourceError
+from deeper.images.arrays import WHITE
 from deeper.records.sources.options import SourceOptions
 
 #: Pictures converted at a time: bounds the memory that a float copy takes.
@@ -48,6 +49,15 @@ def read_pictures(
         advice = "; 16-bit pictures: (images // 257).astype('uint8')" if high <= 65535 else ""
         raise SourceError(f"images reach up to {high:g}; wanted 0..1 or 0..255{advice}")
     elif kinds == {"f"}:
+        # Arithmetic leaves a white pixel a hair above 1; taken for 0..255 the pictures would be black.
+        if 1 < high <= 1 + WHITE:
+            notices.append(f"images are floats up to {high:.9g}: read as 0..1, what lies above as 1")
+            high = 1.0
+        elif 1 < high < 2:
+            raise SourceError(
+                f"images are floats up to {high:g}, which may mean 0..1 or 0..255; clip them (images.clip(0, 1)), or "
+                "give uint8"
+            )
         scale = 255.0 if high <= 1 else 1.0
         if high > 1:
             notices.append(f"images are floats up to {high:g}: read as 0..255")
@@ -142,7 +152,7 @@ def _to_uint8(array: NDArray[Any], scale: float) -> NDArray[np.uint8]:
         block = array[start : start + _BLOCK]
         if array.dtype.kind == "f":
             # float64: 0.5 of a grey level rounds alike whatever the dtype the user came with
-            pictures[start : start + _BLOCK] = np.rint(block.astype(np.float64) * scale)
+            pictures[start : start + _BLOCK] = np.minimum(np.rint(block.astype(np.float64) * scale), 255)
         else:
             pictures[start : start + _BLOCK] = block.astype(np.uint8) * np.uint8(scale)
     return pictures

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from deeper.errors import printable
 from deeper.records.sources.item import Item, Rejected
@@ -85,10 +85,21 @@ def split_spellings() -> str:
     return ", ".join(_SPELLINGS)
 
 
+_NUMBERS = re.compile(r"([0-9]+)")
+
+
+# A folder's name is a part of the name of each picture in it.
+@lru_cache(1024)
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which "2" comes before "10" and upper case beside lower case."""
-    pieces = re.split(r"([0-9]+)", name)
-    folded = tuple((0, int(piece), "") if piece.isdecimal() else (1, 0, piece.casefold()) for piece in pieces if piece)
+    pieces = _NUMBERS.split(name)
+    # A number by its length and digits: Python makes no int of more than 4,300 of them.
+    numbers = (piece.lstrip("0") if piece.isdecimal() else None for piece in pieces)
+    folded = tuple(
+        (1, 0, piece.casefold()) if number is None else (0, len(number), number)
+        for piece, number in zip(pieces, numbers)
+        if piece
+    )
     # The name itself last: "a" and "A", or "1" and "01", need one order that never changes.
     return (*folded, (2, 0, name))
 

@@ -54,6 +54,8 @@ class Walk:
 
 def clean(name: str) -> str:
     """A file name as it stands in ids: NFC, undecodable bytes as `\\xNN`. Always encodable as UTF-8."""
+    if name.isascii():
+        return name
     characters = []
     for character in name:
         code = ord(character)

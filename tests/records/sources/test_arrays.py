@@ -271,3 +271,14 @@ def test_npz_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_shape_is_refused_where_pictures_have_their_own(source: str) -> None:
     with pytest.raises(UsageError, match="leave it out"):
         open_source(source, options=SourceOptions(shape=(28, 28)))
+
+
+def test_white_a_hair_above_1_is_white_and_what_may_mean_both_is_refused() -> None:
+    pictures = np.zeros((2, 4, 4), np.float32)
+    pictures[0] = 1.0000001
+    source = open_source((pictures, [0, 1]))
+    first = source.items[0].array
+    assert first is not None and first.min() == 255
+    assert any("read as 0..1" in notice for notice in source.notices)
+    with pytest.raises(SourceError, match="may mean 0..1 or 0..255; clip"):
+        open_source((pictures * 1.5, [0, 1])).items  # noqa: B018

@@ -1,0 +1,40 @@
+"""Whether a run that is there already is the training that is asked for: else its figures would pass for others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deeper.errors import RunError, printable
+from deeper.records import Dataset
+from deeper.runs.folder import Fold, Run
+from deeper.training.options import Options
+from deeper.values import to_plain
+
+
+def refuse_other(
+    path: Path,
+    dataset: Dataset,
+    wanted: Options,
+    *,
+    fold: Fold | None = None,
+    share: float | None = None,
+    policy: Mapping[str, Any] | None = None,
+) -> None:
+    """Raises: RunError, when the run at `path` is not the one that would be trained."""
+    config = Run(path).config
+    there, here = to_plain(config.options), to_plain(wanted)
+    different = sorted(name for name in {*here, *there} if there.get(name) != here.get(name))
+    facts = {
+        "dataset": config.dataset_hash == dataset.info.hash,
+        "fold": config.fold == fold,
+        "share": config.share == share,
+        "policy": config.policy == policy,
+    }
+    different += [name for name, same in facts.items() if not same]
+    if different:
+        raise RunError(
+            f"{printable(path)} was trained with another {', '.join(different)}; "
+            "give the same options as then, or another --out"
+        )
