@@ -1,10 +1,17 @@
-"""Clients for `serving.py`: some that ask again at once, and some that ask at random times, however slow the answers are."""
+"""Clients for `serving.py`: some that ask again at once, and some that ask at random times, however slow the answers are.
+
+python benchmarks/load.py PORT     asks /livez and /metrics ten times a second until its input ends: a process of its own,
+                                   since in that of busy clients it would wait for them, not for the server
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -27,6 +34,10 @@ class Load:
     """Seconds of /livez, asked beside."""
     queued: list[float] = field(default_factory=list)
     """Pictures in the server's queue, looked at beside."""
+    processor: float = 0.0
+    """Processor seconds that the clients took, of those that `lasted`."""
+    reopened: int = 0
+    """Connections that the server had closed for being idle before they were used again."""
 
     @property
     def rate(self) -> float:
@@ -49,6 +60,10 @@ class Client:
     async def ask(self, body: bytes, load: Load) -> None:
         began = time.perf_counter()
         try:
+            # As every client of HTTP with a pool does: what was closed while it lay idle is not used again.
+            if self.reader is not None and self.reader.at_eof():
+                load.reopened += 1
+                self.close()
             if self.writer is None:
                 self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
             assert self.reader is not None
@@ -79,7 +94,7 @@ class Client:
 
 async def closed_loop(port: int, path: str, bodies: list[bytes], seconds: float) -> Load:
     """Each connection asks again as soon as it is answered."""
-    load, began = Load(), time.perf_counter()
+    load, began, used = Load(), time.perf_counter(), time.process_time()
 
     async def one(number: int) -> None:
         client, turn = Client(port, path), number
@@ -89,7 +104,7 @@ async def closed_loop(port: int, path: str, bodies: list[bytes], seconds: float)
         client.close()
 
     await asyncio.gather(*(one(number) for number in range(CONNECTIONS)))
-    load.lasted = time.perf_counter() - began
+    load.lasted, load.processor = time.perf_counter() - began, time.process_time() - used
     return load
 
 
@@ -104,20 +119,8 @@ async def open_loop(port: int, path: str, bodies: list[bytes], rate: float, seco
         await client.ask(body, load)
         free.append(client)
 
-    ended = threading.Event()
-
-    def watch() -> None:
-        # In a thread: this loop is itself late at times, which is no fault of the server's.
-        while not ended.wait(0.1):
-            asked = time.perf_counter()
-            _get(port, "/livez")
-            load.live.append(time.perf_counter() - asked)
-            found = re.search(rb"^deeper_queued_pictures\{.*\} (\S+)", _get(port, "/metrics"), re.MULTILINE)
-            load.queued.append(float(found[1]) if found else 0.0)
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    due, turn = began, 0
+    watching = subprocess.Popen([sys.executable, __file__, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    due, turn, used = began, 0, time.process_time()
     while due - began < seconds:
         due += chance.expovariate(rate)
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
@@ -126,11 +129,11 @@ async def open_loop(port: int, path: str, bodies: list[bytes], rate: float, seco
             pending.add(task)
             task.add_done_callback(pending.discard)
         turn += 1
-    load.lasted = time.perf_counter() - began
+    load.lasted, load.processor = time.perf_counter() - began, time.process_time() - used
     good = load.statuses[200]
     await asyncio.gather(*pending)
-    ended.set()
-    watching.join()
+    seen = json.loads(watching.communicate()[0])
+    load.live, load.queued = seen["live"], seen["queued"]
     # Those that came after the end would flatter the rate.
     load.statuses["late"] = load.statuses[200] - good
     load.statuses[200] = good
@@ -139,6 +142,24 @@ async def open_loop(port: int, path: str, bodies: list[bytes], rate: float, seco
     return load
 
 
+def watch(port: int) -> None:
+    """Prints JSON: seconds of /livez, and pictures in the queue."""
+    live, queued = [], []
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    while not ended.wait(0.1):
+        asked = time.perf_counter()
+        _get(port, "/livez")
+        live.append(time.perf_counter() - asked)
+        found = re.search(rb"^deeper_queued_pictures\{.*\} (\S+)", _get(port, "/metrics"), re.MULTILINE)
+        queued.append(float(found[1]) if found else 0.0)
+    print(json.dumps({"live": live, "queued": queued}))
+
+
 def _get(port: int, path: str) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
         return answer.read()
+
+
+if __name__ == "__main__":
+    watch(int(sys.argv[1]))

@@ -10,18 +10,18 @@ import numpy as np
 from deeper.audit.judge import Judge, judge_for
 from deeper.audit.options import JudgeOptions
 from deeper.audit.result import Audit, Example, Finding, JudgeFacts
-from deeper.audit.traffic import Readings, read_transformed, sample, sureness, transformed
+from deeper.audit.traffic import Reading, Readings, sample, sureness, transformed
 from deeper.audit.treatments import Treatment, grid
-from deeper.audit.verdicts import Groups, drains, findings_of, group, undecided_drain, worst_first
+from deeper.audit.verdicts import Groups, drains, findings_of, group, unclear, undecided_drain, worst_first
 from deeper.batches import Pictures, open_pictures
 from deeper.distortions import AnyDistortion
 from deeper.distortions.sampling import Fill
 from deeper.errors import UsageError, printable
 from deeper.records import Dataset
 
-# Training pictures of each class that are transformed, at most: turned ones, where the verdict matters most, and all
-# others; and of all classes together.
-PER_CLASS_TURNED, PER_CLASS, ALTOGETHER = 4000, 1500, 40_000
+# Training pictures of each class that are transformed, at most, and of all classes together. Most verdicts are clear
+# then. Where turning is undecided, which is where a verdict matters most, a second look takes so many.
+PER_CLASS, ALTOGETHER, SECOND_LOOK = 1500, 40_000, 6000
 # Findings that are shown with pictures, and pictures of each.
 SHOWN, EXAMPLES = 24, 5
 
@@ -65,28 +65,40 @@ def audit_dataset(
     sure = sureness(judge)
     drained: list[str] = []
     found: dict[int, tuple[Groups, Readings, list[Finding]]] = {}
-    for turning, most in ((True, PER_CLASS_TURNED), (False, PER_CLASS)):
-        numbers = [number for number, one in enumerate(treatments) if one.turning == turning]
-        if not numbers:
-            continue
-        count = per_class or min(most, max(50, ALTOGETHER // len(dataset.classes)))
-        positions = sample(judge, pictures.keys, count, seed)
-        groups = group(judge, positions, len(treatments), margin)
-        chosen = [treatments[number] for number in numbers]
-        what = "reading turned pictures" if turning else "reading distorted pictures"
-        readings = read_transformed(
-            judge, pictures, positions, chosen, sure, seed=seed, fill=fill, progress=shown(what)
-        )
-        for number, treatment, after in zip(numbers, chosen, readings):
+    share = max(50, ALTOGETHER // len(dataset.classes))
+    positions = sample(judge, pictures.keys, per_class or min(PER_CLASS, share), seed)
+    more = sample(judge, pictures.keys, per_class or min(SECOND_LOOK, share), seed)
+    looks = 2 if len(more) > len(positions) and any(one.turning for one in treatments) else 1
+    first = group(judge, positions, looks * len(treatments), margin)
+    reading = Reading(judge, pictures, sure, seed, fill)
+    readings = reading.of(positions, treatments, shown("reading distorted pictures"))
+    findings_first = [findings_of(judge, first, one, after, sure) for one, after in zip(treatments, readings)]
+    undecided = [
+        []
+        if not one.turning or looks == 1
+        else [label for label in first.present if unclear(judge, first, each, label)]
+        for one, each in zip(treatments, findings_first)
+    ]
+    extra = np.setdiff1d(more, positions)
+    wanted = [extra[np.isin(judge.labels[extra], labels)] for labels in undecided]
+    total, done = sum(map(len, wanted)), 0
+    again = shown("looking again where turning is undecided")
+    for number, (treatment, after, each) in enumerate(zip(treatments, readings, findings_first)):
+        groups = first
+        if len(wanted[number]):
+            progressing = None if again is None else _behind(again, done, total)
+            (seen,) = reading.of(wanted[number], [treatment], progressing)
+            done += len(wanted[number])
+            groups, after = first.with_more(judge, wanted[number]), Readings.joined([after, seen])
             each = findings_of(judge, groups, treatment, after, sure)
-            drain = drains(each)
-            if drain is not None:
-                each = undecided_drain(each, drain)
-                drained.append(
-                    f"{treatment.describe()}: most classes are read as {printable(drain, 40)} then; either that is what is "
-                    "left of any picture, or the judge's whim: undecided, look at some (deeper show-distortions)"
-                )
-            found[number] = groups, after, each
+        drain = drains(each)
+        if drain is not None:
+            each = undecided_drain(each, drain)
+            drained.append(
+                f"{treatment.describe()}: most classes are read as {printable(drain, 40)} then; either that is what is "
+                "left of any picture, or the judge's whim: undecided, look at some (deeper show-distortions)"
+            )
+        found[number] = groups, after, each
     ordered = [found[number] for number in range(len(treatments))]
     findings = tuple(one for _, _, each in ordered for one in each)
     evidence = _evidence(judge, pictures, treatments, ordered, findings, seed, fill)
@@ -104,6 +116,11 @@ def audit_dataset(
         notes=(*_notes(judge, dataset, groups), *drained),
         seconds={"judge": judged - began, "audit": time.perf_counter() - judged},
     )
+
+
+def _behind(progress: Callable[[int, int], None], done: int, total: int) -> Callable[[int, int], None]:
+    """The progress of a part that comes after `done` of `total`."""
+    return lambda count, _: progress(done + count, total)
 
 
 def _notes(judge: Judge, dataset: Dataset, groups: Groups) -> tuple[str, ...]:

@@ -91,28 +91,33 @@ def transformed(
     return np.ascontiguousarray(rounded.numpy())
 
 
-def read_transformed(
-    judge: Judge,
-    pictures: Pictures,
-    positions: NDArray[np.int64],
-    treatments: Sequence[Treatment],
-    sure: NDArray[np.float32],
-    *,
-    seed: int,
-    fill: Fill,
-    progress: Callable[[int, int], None] | None,
-) -> list[Readings]:
-    """How the judge reads the pictures at `positions` after each treatment, by networks that did not train on them."""
-    found: list[list[Readings]] = [[] for _ in treatments]
-    total, done = len(positions) * len(treatments), 0
-    for start in range(0, len(positions), _CHUNK):
-        where = positions[start : start + _CHUNK]
-        images = pictures.take(where)
-        for number, treatment in enumerate(treatments):
-            after = transformed(images, pictures.keys[where], treatment, seed, fill)
-            probabilities = judge.probabilities_out_of_fold(after, where)
-            found[number].append(Readings.of(probabilities, judge.labels[where], sure))
-            done += len(where)
-            if progress:
-                progress(done, total)
-    return [Readings.joined(parts) for parts in found]
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Reads treated training pictures out-of-fold. `sure`: as `sureness` gives it."""
+
+    judge: Judge
+    pictures: Pictures
+    sure: NDArray[np.float32]
+    seed: int
+    fill: Fill
+
+    def of(
+        self,
+        positions: NDArray[np.int64],
+        treatments: Sequence[Treatment],
+        progress: Callable[[int, int], None] | None,
+    ) -> list[Readings]:
+        """How the judge reads the pictures at `positions` after each treatment, by networks that did not train on them."""
+        found: list[list[Readings]] = [[] for _ in treatments]
+        total, done = len(positions) * len(treatments), 0
+        for start in range(0, len(positions), _CHUNK):
+            where = positions[start : start + _CHUNK]
+            images = self.pictures.take(where)
+            for number, treatment in enumerate(treatments):
+                after = transformed(images, self.pictures.keys[where], treatment, self.seed, self.fill)
+                probabilities = self.judge.probabilities_out_of_fold(after, where)
+                found[number].append(Readings.of(probabilities, self.judge.labels[where], self.sure))
+                done += len(where)
+                if progress:
+                    progress(done, total)
+        return [Readings.joined(parts) for parts in found]

@@ -40,6 +40,11 @@ class Groups:
     z: float
     intervals: int
 
+    def with_more(self, judge: Judge, positions: NDArray[np.int64]) -> Groups:
+        """With more pictures behind those that there are; all else, the level too, stays."""
+        together = np.concatenate([self.positions, positions])
+        return replace(self, positions=together, labels=judge.labels[together])
+
 
 def margin_for(pictures: int, margin: float | None) -> float:
     """What excess matters for a class with so many training pictures."""
@@ -115,6 +120,12 @@ def findings_of(
         ),
         *together.values(),
     ]
+
+
+def unclear(judge: Judge, groups: Groups, findings: Sequence[Finding], label: int) -> bool:
+    """Whether more pictures of a class could bring a verdict of its own."""
+    named = next(one for one in findings if one.class_name == judge.classes[label])
+    return named.verdict == "undecided" and not named.leaves and not named.pooled
 
 
 def _pooled(one: Finding, together: Finding) -> Finding:

@@ -83,6 +83,22 @@ def test_the_same_again(flipped: Audit, letters: Dataset, quick: JudgeOptions) -
     assert audit_dataset(letters, FLIPS, judge_options=quick, per_class=40).findings[0].pictures == 40
 
 
+def test_a_second_look_is_taken_where_turning_is_undecided_and_nowhere_else(
+    letters: Dataset, quick: JudgeOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditing, "PER_CLASS", 120)
+    tried = [parse("rotation=30"), parse("brightness=0.1")]
+    found = audit_dataset(letters, tried, judge_options=quick, margin=0.16)
+    assert found.intervals == 2 * 2 * len(tried) * (8 + 1)
+    turned = [one for one in found.findings if one.distortion == "rotation"]
+    assert {one.pictures for one in turned} == {120, 200}, "some are clear at once, some are looked at again"
+    assert all(one.verdict != "undecided" or one.leaves for one in turned if one.pictures == 120)
+    assert any(one.verdict == "safe" for one in turned if one.pictures == 200), "more pictures, a verdict"
+    assert {one.pictures for one in found.findings if one.distortion == "brightness"} == {120}
+    again = audit_dataset(letters, tried, judge_options=quick, margin=0.16)
+    assert [one.to_plain() for one in again.findings] == [one.to_plain() for one in found.findings]
+
+
 def test_everything_is_tried_unless_something_is_named(letters: Dataset, quick: JudgeOptions) -> None:
     found = audit_dataset(letters, judge_options=quick, per_class=10)
     assert {one.distortion for one in found.findings} >= {"horizontal_flip", "rotation", "erasing", "noise", "crop"}
