@@ -20,7 +20,8 @@ from deeper.errors import UsageError, printable
 from deeper.records import Dataset
 
 # Training pictures of each class that are transformed, at most, and of all classes together. Most verdicts are clear
-# then. Where turning is undecided, which is where a verdict matters most, a second look takes so many.
+# then. Where turning is undecided, which is where a verdict matters most, a second look takes so many, or twice the
+# class's part of all.
 PER_CLASS, ALTOGETHER, SECOND_LOOK = 1500, 40_000, 6000
 # Findings that are shown with pictures, and pictures of each.
 SHOWN, EXAMPLES = 24, 5
@@ -67,7 +68,7 @@ def audit_dataset(
     found: dict[int, tuple[Groups, Readings, list[Finding]]] = {}
     share = max(50, ALTOGETHER // len(dataset.classes))
     positions = sample(judge, pictures.keys, per_class or min(PER_CLASS, share), seed)
-    more = sample(judge, pictures.keys, per_class or min(SECOND_LOOK, share), seed)
+    more = sample(judge, pictures.keys, per_class or min(SECOND_LOOK, 2 * share), seed)
     looks = 2 if len(more) > len(positions) and any(one.turning for one in treatments) else 1
     first = group(judge, positions, looks * len(treatments), margin)
     reading = Reading(judge, pictures, sure, seed, fill)
