@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from deeper.inference.shortage import is_shortage
 from deeper.models import create, kernels
 from deeper.models.batch_norm import layers_of
 from deeper.models.blocks import BatchNorm
-from deeper.monitor import Console, MetricsFile, TensorBoard
+from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.runs.artefact import Artefact
 from deeper.runs.estimate import estimate
@@ -36,7 +36,8 @@ from deeper.runs.origin import Origin
 from deeper.runs.pictures import Opener, at_size, evaluation_batch, open_both
 from deeper.runs.plan import architecture_of, preprocess_of, stages_of
 from deeper.runs.recalibration import Settled, holding, pictures_forward, settle, sure
-from deeper.runs.result import Handler, Monitor, Result
+from deeper.runs.result import Handler, Result
+from deeper.runs.watching import watching
 from deeper.training.budget import steps_within
 from deeper.training.course import Course, Sized, describe_stages, steps_of
 from deeper.training.events import BatchNormChecked, CheckpointDue, EpochDone, Event, Finished, Notice
@@ -292,29 +293,16 @@ class Work:
         stage = Sized(height=leg.height, width=leg.width, batch=leg.batch, share=1.0)
         raise shortage(self.state, self.feed, stage, begun=True)
 
-    @contextmanager
-    def _monitors(self) -> Iterator[list[Monitor]]:
-        """Whoever watches, closed after the block; also those that were open when one could not be."""
-        with ExitStack() as stack:
-            opened: list[Monitor] = []
-            for monitor in (
-                lambda: MetricsFile(self.path / "metrics.jsonl", first_step=self.state.step),
-                lambda: TensorBoard(
-                    self.path / "tensorboard", self.dataset.classes, first_step=self.state.step, notice=self.say
-                ),
-                lambda: self.console,
-            ):
-                opened.append(monitor())
-                stack.callback(opened[-1].close)
-            yield opened
-
     def go(self) -> Result:
         """Run the loop to its end, handing every event to monitor, checkpoints and bundle."""
         for folder in (self.path, self.path / "checkpoints"):
             files.remove_leftovers(folder)
         finished: Finished | None = None
         settled: Settled | None = None
-        with self._monitors() as monitors, Interrupts() as interrupts:
+        with (
+            watching(self.path, self.dataset.classes, self.console, self.state.step, self.say) as monitors,
+            Interrupts() as interrupts,
+        ):
 
             def tell(event: Event) -> None:
                 for monitor in monitors:
@@ -378,14 +366,10 @@ class Work:
     def _judge_best(self, step: int) -> None:
         """What the bundle holds is the result, not the weights that the run ended with."""
         if self.best is None and self.validation is not None:
-            try:
-                weights = checkpoint.weights(self.path / "checkpoints", step)
-            except RunError:
-                self._judge_last()
-                return
-            with holding(self.model, weights):
+            with suppress(RunError), holding(self.model, checkpoint.weights(self.path / "checkpoints", step)):
                 self.best = self._evaluate(self.model, self.size)
         self.last = self.best or self.last
+        self._judge_last()
 
     def _judge_last(self) -> None:
         """Of a finished run that was resumed: nothing was left to train, but its result is wanted."""
