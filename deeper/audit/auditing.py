@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from deeper.audit.judge import Judge, judge_for
+from deeper.audit.looks import Look, look
 from deeper.audit.options import JudgeOptions
 from deeper.audit.result import Audit, Example, Finding, JudgeFacts
-from deeper.audit.traffic import Reading, Readings, sample, sureness, transformed
+from deeper.audit.traffic import Reading, sureness, transformed
 from deeper.audit.treatments import Treatment, grid
-from deeper.audit.verdicts import Groups, drains, findings_of, group, unclear, undecided_drain, worst_first
+from deeper.audit.verdicts import Groups, drains, undecided_drain, worst_first
 from deeper.batches import Pictures, open_pictures
 from deeper.distortions import AnyDistortion
 from deeper.distortions.sampling import Fill
@@ -63,47 +65,22 @@ def audit_dataset(
     # Of a large split only what is read is decoded.
     limit = 0 if len(split) > 2 * ALTOGETHER else None
     pictures = open_pictures(split, judge.preprocess, memory_limit=limit)
-    sure = sureness(judge)
-    drained: list[str] = []
-    found: dict[int, tuple[Groups, Readings, list[Finding]]] = {}
     share = max(50, ALTOGETHER // len(dataset.classes))
-    positions = sample(judge, pictures.keys, per_class or min(PER_CLASS, share), seed)
-    more = sample(judge, pictures.keys, per_class or min(SECOND_LOOK, 2 * share), seed)
-    looks = 2 if len(more) > len(positions) and any(one.turning for one in treatments) else 1
-    first = group(judge, positions, looks * len(treatments), margin)
-    reading = Reading(judge, pictures, sure, seed, fill)
-    readings = reading.of(positions, treatments, shown("reading distorted pictures"))
-    findings_first = [findings_of(judge, first, one, after, sure) for one, after in zip(treatments, readings)]
-    undecided = [
-        []
-        if not one.turning or looks == 1
-        else [label for label in first.present if unclear(judge, first, each, label)]
-        for one, each in zip(treatments, findings_first)
+    drained: list[str] = []
+    looks = [
+        _doubted(one, drained)
+        for one in look(
+            Reading(judge, pictures, sureness(judge), seed, fill),
+            treatments,
+            per_class=per_class or min(PER_CLASS, share),
+            at_most=per_class or min(SECOND_LOOK, 2 * share),
+            margin=margin,
+            shown=shown,
+        )
     ]
-    extra = np.setdiff1d(more, positions)
-    wanted = [extra[np.isin(judge.labels[extra], labels)] for labels in undecided]
-    total, done = sum(map(len, wanted)), 0
-    again = shown("looking again where turning is undecided")
-    for number, (treatment, after, each) in enumerate(zip(treatments, readings, findings_first)):
-        groups = first
-        if len(wanted[number]):
-            progressing = None if again is None else _behind(again, done, total)
-            (seen,) = reading.of(wanted[number], [treatment], progressing)
-            done += len(wanted[number])
-            groups, after = first.with_more(judge, wanted[number]), Readings.joined([after, seen])
-            each = findings_of(judge, groups, treatment, after, sure)
-        drain = drains(each)
-        if drain is not None:
-            each = undecided_drain(each, drain)
-            drained.append(
-                f"{treatment.describe()}: most classes are read as {printable(drain, 40)} then; either that is what is "
-                "left of any picture, or the judge's whim: undecided, look at some (deeper show-distortions)"
-            )
-        found[number] = groups, after, each
-    ordered = [found[number] for number in range(len(treatments))]
-    findings = tuple(one for _, _, each in ordered for one in each)
-    evidence = _evidence(judge, pictures, treatments, ordered, findings, seed, fill)
-    groups = ordered[0][0]
+    findings = tuple(one for each in looks for one in each.findings)
+    evidence = _evidence(judge, pictures, looks, findings, seed, fill)
+    groups = looks[0].groups
     return Audit(
         dataset=dataset.info.name,
         dataset_hash=dataset.info.hash,
@@ -119,9 +96,16 @@ def audit_dataset(
     )
 
 
-def _behind(progress: Callable[[int, int], None], done: int, total: int) -> Callable[[int, int], None]:
-    """The progress of a part that comes after `done` of `total`."""
-    return lambda count, _: progress(done + count, total)
+def _doubted(one: Look, notes: list[str]) -> Look:
+    """The same; what enters a drain is undecided, and noted."""
+    drain = drains(one.findings)
+    if drain is None:
+        return one
+    notes.append(
+        f"{one.treatment.describe()}: most classes are read as {printable(drain, 40)} then; either that is what is left of "
+        "any picture, or the judge's whim: undecided, look at some (deeper show-distortions)"
+    )
+    return replace(one, findings=undecided_drain(one.findings, drain))
 
 
 def _notes(judge: Judge, dataset: Dataset, groups: Groups) -> tuple[str, ...]:
@@ -142,18 +126,17 @@ def _notes(judge: Judge, dataset: Dataset, groups: Groups) -> tuple[str, ...]:
 def _evidence(
     judge: Judge,
     pictures: Pictures,
-    treatments: Sequence[Treatment],
-    ordered: Sequence[tuple[Groups, Readings, list[Finding]]],
+    looks: Sequence[Look],
     findings: Sequence[Finding],
     seed: int,
     fill: Fill,
 ) -> tuple[tuple[Finding, tuple[Example, ...]], ...]:
     """Pictures of the worst findings: those that enter the most entered class, the surest of them, read right before."""
-    place = {id(one): number for number, (_, _, each) in enumerate(ordered) for one in each}
+    looked = {id(one): each for each in looks for one in each.findings}
     shown = []
     for one in worst_first(findings)[:SHOWN]:
-        number = place[id(one)]
-        groups, after, _ = ordered[number]
+        seen = looked[id(one)]
+        groups, after = seen.groups, seen.readings
         assert one.class_name is not None and one.target is not None
         own, other = judge.classes.index(one.class_name), judge.classes.index(one.target)
         rows = np.flatnonzero((groups.labels == own) & (after.given == other))
@@ -161,7 +144,7 @@ def _evidence(
         best = rows[np.lexsort((-after.probability[rows], ~right))][:EXAMPLES]
         where = groups.positions[best]
         images = pictures.take(where)
-        treated = transformed(images, pictures.keys[where], treatments[number], seed, fill)
+        treated = transformed(images, pictures.keys[where], seen.treatment, seed, fill)
         read = judge.out_of_fold[where].argmax(1)
         examples = tuple(
             Example(

@@ -85,10 +85,7 @@ def findings_of(
         # Of pictures that leave their class a judge sees the share that it had read right; of those that enter another
         # one, the share of that class's own pictures that it reads so surely. Into which, nobody knows: the least.
         seen = 1 - float(before.wrong[rows].mean())
-        others = [
-            recalls[label] for label in groups.present if len(groups.present) == 1 or name != judge.classes[label]
-        ]
-        entering_seen = OWN_SHARE * min(others)
+        entering_seen = OWN_SHARE * min(recalls[label] for label in groups.present if name != judge.classes[label])
         return Finding(
             distortion=treatment.name,
             description=treatment.describe(),
@@ -122,7 +119,7 @@ def findings_of(
     ]
 
 
-def unclear(judge: Judge, groups: Groups, findings: Sequence[Finding], label: int) -> bool:
+def unclear(judge: Judge, findings: Sequence[Finding], label: int) -> bool:
     """Whether more pictures of a class could bring a verdict of its own."""
     named = next(one for one in findings if one.class_name == judge.classes[label])
     return named.verdict == "undecided" and not named.leaves and not named.pooled

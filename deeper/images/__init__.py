@@ -8,6 +8,7 @@ from deeper.images.decode import Probe as Probe
 from deeper.images.decode import decode as decode
 from deeper.images.decode import is_kept as is_kept
 from deeper.images.decode import probe as probe
+from deeper.images.decode import refuse_huge as refuse_huge
 from deeper.images.decode import to_channels as to_channels
 from deeper.images.decode import unpacked_pixels as unpacked_pixels
 from deeper.images.perceptual_hash import hamming as hamming

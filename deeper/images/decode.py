@@ -78,14 +78,14 @@ def probe(data: bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Probe
     try:
         if data.startswith(jpeg.MAGIC):
             header = jpeg.read_header(data)
-            _refuse_huge(header.height, header.width, limit)
+            refuse_huge(header.height, header.width, limit)
             turned = containers.orientation(header.exif) >= 5
             height, width = (header.width, header.height) if turned else (header.height, header.width)
             return Probe("JPEG", height, width, 1 if header.colorspace == "Gray" else 3)
         checked = _checked_png(data, limit)
         with containers.open_picture(data) as picture:
             width, height = picture.size
-            _refuse_huge(height, width, limit)
+            refuse_huge(height, width, limit)
             if _orientation(checked, picture) >= 5:
                 height, width = width, height
             return Probe(picture.format or "", height, width, channels_of(picture))
@@ -101,7 +101,7 @@ def unpacked_pixels(data: bytes, at_least: tuple[int, int] | None = None, max_pi
     limit = min(max_pixels, MAX_PIXELS)
     if data.startswith(jpeg.MAGIC):
         header = jpeg.read_header(data)
-        _refuse_huge(header.height, header.width, limit)
+        refuse_huge(header.height, header.width, limit)
         if at_least is not None and containers.orientation(header.exif) >= 5:
             at_least = at_least[::-1]
         reduction = jpeg.reduction_for((header.height, header.width), at_least)
@@ -110,7 +110,7 @@ def unpacked_pixels(data: bytes, at_least: tuple[int, int] | None = None, max_pi
     if size is None:
         with containers.open_picture(data) as picture:
             size = picture.size[::-1]
-    _refuse_huge(*size, limit)
+    refuse_huge(*size, limit)
     return size[0] * size[1]
 
 
@@ -140,7 +140,7 @@ def turn(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 def _decode(data: bytes, at_least: tuple[int, int] | None, limit: int) -> NDArray[np.uint8]:
     if data.startswith(jpeg.MAGIC):
         header = jpeg.read_header(data)
-        _refuse_huge(header.height, header.width, limit)
+        refuse_huge(header.height, header.width, limit)
         orientation = containers.orientation(header.exif)
         if at_least is not None and orientation >= 5:
             at_least = at_least[::-1]
@@ -149,7 +149,7 @@ def _decode(data: bytes, at_least: tuple[int, int] | None, limit: int) -> NDArra
     checked = _checked_png(data, limit)
     with containers.open_picture(data) as picture:
         width, height = picture.size
-        _refuse_huge(height, width, limit)
+        refuse_huge(height, width, limit)
         containers.load(picture)
         pixels = to_pixels(picture)
         if checked is not None:
@@ -170,7 +170,7 @@ def _checked_png(data: bytes, limit: int) -> png.Checked | None:
     if not data.startswith(png.MAGIC):
         return None
     checked = png.check(data)
-    _refuse_huge(checked.height, checked.width, limit)
+    refuse_huge(checked.height, checked.width, limit)
     return checked
 
 
@@ -178,7 +178,7 @@ def _orientation(checked: png.Checked | None, picture: Image.Image) -> int:
     return containers.orientation((checked.exif if checked is not None else b"") or containers.exif_of(picture))
 
 
-def _refuse_huge(height: int, width: int, limit: int) -> None:
+def refuse_huge(height: int, width: int, limit: int) -> None:
     if width * height > limit:
         raise SourceError(f"{width}×{height} pixels; wanted at most {limit / 1e6:.4g} megapixels; reduce it first")
 

@@ -90,10 +90,9 @@ def inspect(
         notes.append(_NOTHING_TO_ABLATE)
     elif asked.names:
         by_name = causes(subject, evaluation, asked, notice or _unheard)
-        cleared = {one.distortion for one in evidence if one.accused}
         evidence = [_with_cause(one, by_name) for one in evidence]
-        cleared -= {one.distortion for one in evidence if one.accused}
-        found = replace(found, policy=without(found.policy, cleared, subject.policy))
+        harmless = [name for name, cause in by_name.items() if cause.harmless]
+        found = replace(found, policy=without(found.policy, harmless, subject.policy))
         clock.lap("ablation")
     diagnosis = subject.chosen.name == "test"
     policy = None if diagnosis else found.policy
@@ -161,12 +160,12 @@ def _with_cause(one: Evidence, found: Mapping[str, Cause]) -> Evidence:
     cause = found.get(one.distortion)
     if cause is None:
         return one
-    if cause.kind == "cause" and cause.significant and not one.accused:
+    if cause.explains and not one.accused:
         # Fresh runs are stronger evidence than looks, and come first.
         return replace(one, cause=cause, verdict=f"{cause.verdict} By looks alone: {verdicts.lowered(one.verdict)}")
-    # What does more good than harm, as fresh runs show, is not accused by what its errors look like.
-    cleared = cause.kind == "cause" and cause.differs and not cause.better_without
-    return replace(one, cause=cause, accused=one.accused and not cleared, verdict=f"{one.verdict} {cause.verdict}")
+    # What does more good than harm is not accused by what its errors look like.
+    accused = one.accused and not cause.harmless
+    return replace(one, cause=cause, accused=accused, verdict=f"{one.verdict} {cause.verdict}")
 
 
 def _against(subject: Subject, evaluation: Evaluation, other: str | Path, device: str, model: str | None) -> Against:

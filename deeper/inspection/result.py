@@ -177,6 +177,16 @@ class Cause:
         return sum(self.errors_without) < sum(self.errors_with)
 
     @property
+    def harmless(self) -> bool:
+        """Fresh runs make more errors without it, in all."""
+        return self.kind == "cause" and self.differs and not self.better_without
+
+    @property
+    def explains(self) -> bool:
+        """Fresh runs name it as a cause; what continuing a run shows is no accusation."""
+        return self.kind == "cause" and self.significant
+
+    @property
     def significant(self) -> bool:
         """Fewer errors without it, in all and of this run's: what goes away here must not merely come back elsewhere."""
         return self.differs and self.better_without and self.fewer_interval[0] > 0

@@ -96,7 +96,7 @@ def of_cause(cause: Cause, errors: int) -> str:
             f"({low:.0f}–{high:.0f}), {elsewhere}; accuracy would be about {cause.accuracy_without:.1%}; {tested}."
         )
     told = f"Retrained {times} times without it: {fewer}, {elsewhere}; {tested}"
-    if cause.differs and not cause.better_without:
+    if cause.harmless:
         return f"{told}: without the {name} there are more errors in all, so it does more good than harm."
     return f"{told}: not enough to call the {name} a cause."
 
@@ -155,7 +155,7 @@ def of_all(evidence: Sequence[Evidence], errors: int, no_judge: str = "") -> str
 
 def caused(one: Evidence) -> bool:
     """Whether fresh runs name it as a cause. What continuing a run shows is no accusation."""
-    return one.cause is not None and one.cause.kind == "cause" and one.cause.significant
+    return one.cause is not None and one.cause.explains
 
 
 def lowered(sentence: str) -> str:

@@ -111,11 +111,7 @@ def _load(chunk: Chunk, position: int) -> tuple[NDArray[np.uint8], bytes, str]:
         array = chunk.arrays[position]
         assert array is not None, "an item has neither a path nor an array"
         decoded = images.as_picture(array)
-        if decoded.shape[0] * decoded.shape[1] > images.MAX_PIXELS:
-            raise SourceError(
-                f"has {decoded.shape[0]:,} × {decoded.shape[1]:,} pixels; at most {images.MAX_PIXELS / 1e6:.0f} megapixels "
-                "are read"
-            )
+        images.refuse_huge(decoded.shape[0], decoded.shape[1], images.MAX_PIXELS)
         return decoded, images.encode_png(decoded), "PNG"
     data = _read(path)
     decoded = images.decode(data)

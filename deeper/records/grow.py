@@ -119,23 +119,17 @@ def _grow(
         listed += (new_ones := [one for one in rejected if one not in known])
         if written.kept:
             info = replace(
-                _joined(dataset, classes, written),
-                drawn=drawn,
-                rejected=len(listed),
-                additions=number,
-                versions=dataset_info.versions(),
+                _joined(dataset, classes, written), drawn=drawn, additions=number, versions=dataset_info.versions()
             )
             notices += class_notices(info, options)
+        elif not same:
+            refuse_nothing(written, rejected)
+        # Also where there is nothing to add but names: what the report counts must be found in the list.
+        if written.kept or new_ones:
+            info = replace(info, rejected=len(listed))
             with _in_place(folder, dataset.path):
                 rejections.write_rejected(dataset.path, listed)
                 dataset_info.save(dataset.path, info)
-        elif not same:
-            refuse_nothing(written, rejected)
-        elif new_ones:
-            # Nothing to add but names: what the report counts must be found in the list.
-            info = replace(info, rejected=len(listed))
-            rejections.write_rejected(dataset.path, listed)
-            dataset_info.save(dataset.path, info)
     return BuildReport(
         path=dataset.path,
         found=len(source.items) + len(source.rejected),

@@ -271,7 +271,7 @@ def test_an_array_that_no_reader_would_take_is_rejected(
     ]  # 961 and 1,024 pixels
     report = build(listing(items), tmp_path / "out", options=BuildOptions(validation=0, test=0, workers=1))
     assert (report.kept, report.rejected) == (1, 1)
-    assert "at most 0 megapixels" in read_rejected(tmp_path / "out")[0].reason
+    assert "at most 0.001 megapixels" in read_rejected(tmp_path / "out")[0].reason
 
 
 def test_the_folder_that_one_stands_in_is_refused_before_any_work(
