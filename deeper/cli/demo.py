@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,13 +84,15 @@ def main(arguments: Arguments) -> None:
         }
         print(json.dumps(facts))
         return
+    # `make demo` puts nothing on the path of who called it.
+    deeper = "deeper" if shutil.which("deeper") else typed(sys.argv[0])
     name = {"mnist": "MNIST", "digits": "the embedded digits"}.get(source, source)
     print(
         f"\nNielsenNet on {name}: {evaluation.accuracy:.2%} of {evaluation.total:,} test pictures "
         f"({evaluation.correct:,} correct; 95 % interval {low:.2%} to {high:.2%}) "
         f"after {result.seconds:.0f} s of training\n"
         f"the run is in {run}; try next:\n"
-        f"  deeper evaluate {typed(run)}             which digits it gets wrong\n"
-        f"  deeper board {typed(run)}                watch its training in TensorBoard\n"
-        f"  deeper predict {typed(run)} FILE.png     classify a picture of your own"
+        f"  {deeper} evaluate {typed(run)}             which digits it gets wrong\n"
+        f"  {deeper} board {typed(run)}                watch its training in TensorBoard\n"
+        f"  {deeper} predict {typed(run)} FILE.png     classify a picture of your own"
     )

@@ -53,7 +53,7 @@ _PLAINER = (
     (r"Error parsing (.+?): could not convert string to float: (.*)", r"\1: wanted a number, got \2"),
     (r"invalid choice (.+) for argument '(.+)'\. Expected one of \((.*?),?\)", r"\2: wanted one of \3, got \1"),
     (r"Unrecognized options: (?:.*?, )?(--?[a-zA-Z][^,]*).*", r"there is no option \1"),
-    (r"Unrecognized options: (.*)", r"nothing more was wanted, got \1"),
+    (r"Unrecognized options: (.*)", r"nothing more was wanted, got \1 (a path with spaces wants quotes)"),
 )
 
 

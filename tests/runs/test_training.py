@@ -244,6 +244,18 @@ def test_a_training_shorter_than_the_average_keeps_what_it_learned(small_dataset
     assert short.validation.negative_log_likelihood < untrained.validation.negative_log_likelihood
 
 
+def test_no_more_is_written_than_was_said(small_dataset, tmp_path, capsys):
+    options = {**QUICK, "validate_every": 1, "checkpoint_every": 1}
+    train(small_dataset, epochs=4, out=tmp_path / "run", options=options, no_distort=("all",), audit=False)
+    said = capsys.readouterr()
+    (line,) = [line for line in (said.out + said.err).splitlines() if "on disk" in line]
+    most = float(line.split("up to ")[1].split(" MB")[0].replace(",", "")) * 1e6
+    written = sum(
+        path.stat().st_size for name in ("checkpoints", "bundle") for path in (tmp_path / "run" / name).rglob("*")
+    )
+    assert most / 2 < written <= 1.05 * most
+
+
 def test_a_network_of_ones_own_works_like_a_built_in_one(small_dataset, tmp_path, monkeypatch):
     (tmp_path / "my_nets.py").write_text(
         "from torch import nn\n"
