@@ -43,7 +43,9 @@ def headline(found: Inspection) -> str:
     judge = found.judge
     # Of test pictures the box below says it, larger.
     verdict = found.verdict.partition(" (diagnosis only")[0] if found.diagnosis_only else found.verdict
-    who = f"{judge.description}; {percent(judge.accuracy_here)} right on these pictures." if judge else "None was asked."
+    who = (
+        f"{judge.description}; {percent(judge.accuracy_here)} right on these pictures." if judge else "None was asked."
+    )
     facts = [
         ("Network", found.model),
         ("Dataset", f"{found.dataset} · {found.split}, {evaluation.total:,} pictures"),
