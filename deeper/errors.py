@@ -98,3 +98,19 @@ def printable(text: object, limit: int = 200) -> str:
 def typed(path: object) -> str:
     """A path as it is typed into a shell, quoted where it must be: for every command that a message proposes."""
     return shlex.quote(printable(path, 1000))
+
+
+def how_to_install(extras: str) -> str:
+    """The command that adds `extras` ("onnx", "tensorflow,onnx") to this installation, from where that came: another
+    package index may know another package of this name."""
+    # Here, so that a sound start pays for neither.
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        came_from = json.loads(distribution("deeper").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        came_from = {}
+    if "archive_info" in came_from:
+        return f"pip install 'deeper[{extras}] @ {came_from['url']}'"
+    return f"pip install -c constraints.txt '.[{extras}]' in the checkout"

@@ -31,7 +31,7 @@ def test_a_missing_extra_is_told_with_how_to_get_it(run_deeper, monkeypatch) -> 
     monkeypatch.setattr(doctor, "EXTRAS", {"none": ("no_such_module", "nothing")})
     assert doctor.examine(self_test=False).extras == {"none": False}
     ran = run_deeper("doctor", "--skip-test")
-    assert ran.returncode == 0 and "pip install 'deeper[tensorflow]'" in ran.stdout and "self-test" not in ran.stderr
+    assert ran.returncode == 0 and "'.[tensorflow]' in the checkout" in ran.stdout and "self-test" not in ran.stderr
 
 
 def test_hardware_that_is_not_there_is_told(run_deeper, tmp_path) -> None:

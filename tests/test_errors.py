@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deeper import errors
 from deeper.cli import EXIT_CODES
-from deeper.errors import DeeperError, nearest, printable, typed
+from deeper.errors import DeeperError, how_to_install, nearest, printable, typed
 
 ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, DeeperError)]
 
@@ -94,3 +94,23 @@ def test_a_proposed_command_can_be_pasted(path: str) -> None:
     assert shlex.split(typed(path)) == [path]
     assert typed("runs/first") == "runs/first"
     assert "\n" not in typed("a\nb")
+
+
+def test_an_extra_is_installed_from_where_deeper_came_from(monkeypatch) -> None:
+    import importlib.metadata
+
+    class Installed:
+        def __init__(self, recorded: str | None) -> None:
+            self.recorded = recorded
+
+        def read_text(self, name: str) -> str | None:
+            return self.recorded if name == "direct_url.json" else None
+
+    def told(recorded: str | None) -> str:
+        monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Installed(recorded))
+        return how_to_install("tensorflow,onnx")
+
+    wheel = '{"archive_info": {}, "url": "file:///dist/deeper-0.1.0-py3-none-any.whl"}'
+    assert told(wheel) == "pip install 'deeper[tensorflow,onnx] @ file:///dist/deeper-0.1.0-py3-none-any.whl'"
+    checkout = "pip install -c constraints.txt '.[tensorflow,onnx]' in the checkout"
+    assert told('{"dir_info": {"editable": true}, "url": "file:///somewhere"}') == told(None) == told("{") == checkout

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from deeper.errors import DeeperError
+from deeper.errors import DeeperError, how_to_install
 
 if TYPE_CHECKING:
     from deeper.doctor import Health
@@ -47,6 +47,7 @@ def main(arguments: Arguments) -> None:
 
 def _print(health: Health) -> None:
     from rich.console import Console
+    from rich.markup import escape
 
     from deeper.doctor import EXTRAS
 
@@ -74,7 +75,7 @@ def _print(health: Health) -> None:
         + f"; {health.free_gigabytes:.0f} GB free here"
     )
     for name, there in health.extras.items():
-        how = "" if there else rf"   pip install 'deeper\[{name}]'"
+        how = "" if there else "   " + escape(how_to_install(name))
         console.print(f"{'[green]✓[/]' if there else '[dim]–[/]'} {name:<11} {EXTRAS[name][1]}{how}")
     for check in health.checks:
         mark = "[red]✗[/]" if check.problem else "[green]✓[/]"

@@ -11,7 +11,7 @@ from typing import Literal
 
 import tyro
 
-from deeper.errors import MissingExtraError, UsageError, printable
+from deeper.errors import MissingExtraError, UsageError, how_to_install, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def main(arguments: Arguments) -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
-        raise MissingExtraError("the server needs extra packages: pip install 'deeper[serve]'") from None
+        raise MissingExtraError(f"the server needs extra packages: {how_to_install('serve')}") from None
     from deeper.prediction import Classifier
     from deeper.serving import Hosted, Models, ServingOptions, application
     from deeper.web import Limits, log_as_json, run

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deeper.bundle import Info
 from deeper.engines.pictures import check_pictures
-from deeper.errors import BundleError, MissingExtraError, printable
+from deeper.errors import BundleError, MissingExtraError, how_to_install, printable
 from deeper.inference.scores import Predict, Scores
 
 
@@ -21,7 +21,7 @@ def onnx_predictor(path: Path, info: Info, *, batch: int) -> Predict:
     try:
         import onnxruntime
     except ImportError:
-        raise MissingExtraError("ONNX Runtime is not installed: pip install 'deeper[onnx]'") from None
+        raise MissingExtraError(f"ONNX Runtime is not installed: {how_to_install('onnx')}") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:

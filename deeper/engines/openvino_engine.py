@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deeper.bundle import Info
 from deeper.engines.pictures import check_pictures
-from deeper.errors import BundleError, MissingExtraError, printable
+from deeper.errors import BundleError, MissingExtraError, how_to_install, printable
 from deeper.inference.scores import Predict, Scores
 
 # Pictures of fewer values than this go through in pieces, larger ones singly: a request costs some tens of microseconds.
@@ -34,7 +34,7 @@ def import_openvino() -> Any:
     try:
         import openvino
     except ImportError:
-        raise MissingExtraError("OpenVINO is not installed: pip install 'deeper[openvino]'") from None
+        raise MissingExtraError(f"OpenVINO is not installed: {how_to_install('openvino')}") from None
     return openvino
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deeper.bundle import Info
-from deeper.errors import MissingExtraError
+from deeper.errors import MissingExtraError, how_to_install
 from deeper.inference import Network
 from deeper.values import to_plain
 
@@ -47,7 +47,7 @@ def write_onnx(program: torch.export.ExportedProgram, example: Tensor, info: Inf
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError:
-        raise MissingExtraError("writing ONNX needs extra packages: pip install 'deeper[onnx]'") from None
+        raise MissingExtraError(f"writing ONNX needs extra packages: {how_to_install('onnx')}") from None
     with _quiet():
         written = torch.onnx.export(
             program,

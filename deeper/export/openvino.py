@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deeper.bundle import Info
 from deeper.engines.openvino_engine import import_openvino
-from deeper.errors import MissingExtraError
+from deeper.errors import MissingExtraError, how_to_install
 from deeper.export.graph import metadata
 
 # Pictures that the ranges of activations are taken from; NNCF's own default.
@@ -41,7 +41,7 @@ def _quantised(model: Any, calibration: NDArray[np.uint8]) -> Any:
     try:
         import nncf
     except ImportError:
-        raise MissingExtraError("int8 needs NNCF, which is not installed: pip install 'deeper[openvino]'") from None
+        raise MissingExtraError(f"int8 needs NNCF, which is not installed: {how_to_install('openvino')}") from None
     nncf.set_log_level(logging.ERROR)
     pictures = nncf.Dataset([picture[None] for picture in calibration[:CALIBRATION]])
     # Its bars go where progress goes: standard output is for results.

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from deeper.bundle import Info
-from deeper.errors import BundleError, MissingExtraError, printable
+from deeper.errors import BundleError, MissingExtraError, how_to_install, printable
 from deeper.inference import Predict, Scores
 
 _CUT = 64
@@ -100,7 +100,7 @@ def by_tensorflow(
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode == _NO_TENSORFLOW:
             raise MissingExtraError(
-                f"{printable(python)} has no TensorFlow: pip install 'deeper[tensorflow]', or --tensorflow-python"
+                f"{printable(python)} has no TensorFlow: {how_to_install('tensorflow')}, or --tensorflow-python"
             )
         if ran.returncode != 0:
             lines = ran.stderr.strip().splitlines() or ["no reason given"]

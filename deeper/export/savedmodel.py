@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeper.errors import BundleError, MissingExtraError, printable
+from deeper.errors import BundleError, MissingExtraError, how_to_install, printable
 
 if TYPE_CHECKING:
     from deeper.bundle import Info
@@ -36,7 +36,7 @@ def write_savedmodel(onnx: Path, info: Info, folder: Path, *, python: str = sys.
         command = [python, "-m", "deeper.export.savedmodel", str(onnx), str(folder), str(described)]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode == _NO_TENSORFLOW:
-        raise MissingExtraError("a SavedModel needs TensorFlow and ONNX: pip install 'deeper[tensorflow,onnx]'")
+        raise MissingExtraError(f"a SavedModel needs TensorFlow and ONNX: {how_to_install('tensorflow,onnx')}")
     if ran.returncode != 0:
         lines = ran.stderr.strip().splitlines() or ["no reason given"]
         raise BundleError(f"TensorFlow cannot take this network ({printable(lines[-1], 160)})")

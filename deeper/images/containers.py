@@ -9,7 +9,7 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
-from deeper.errors import MissingExtraError, SourceError
+from deeper.errors import MissingExtraError, SourceError, how_to_install
 from deeper.images import jpeg, png
 
 # Only formats that hold pixels and show themselves by their first bytes. Pillow knows more, which a stranger's file
@@ -129,7 +129,7 @@ def _open_heic(data: bytes) -> Image.Image:
     try:
         import pillow_heif
     except ImportError:
-        raise MissingExtraError("a HEIC picture needs an extra package: pip install 'deeper[heic]'") from None
+        raise MissingExtraError(f"a HEIC picture needs an extra package: {how_to_install('heic')}") from None
     with _heic_lock:
         pillow_heif.register_heif_opener()
     try:

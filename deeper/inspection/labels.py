@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deeper.audit.judge import Judge, judge_for
 from deeper.audit.options import JudgeOptions
 from deeper.batches import in_order, open_pictures
-from deeper.errors import MissingExtraError, UsageError
+from deeper.errors import MissingExtraError, UsageError, how_to_install
 from deeper.inspection import duplicates, nearness
 from deeper.inspection.clock import Clock
 from deeper.inspection.duplicates import Group
@@ -152,7 +152,7 @@ def _confident_learning() -> Issues:
             from cleanlab.filter import find_label_issues
             from cleanlab.rank import get_label_quality_scores
     except ImportError:
-        raise MissingExtraError("doubtful labels need an extra package: pip install 'deeper[inspect]'") from None
+        raise MissingExtraError(f"doubtful labels need an extra package: {how_to_install('inspect')}") from None
 
     def issues(
         labels: NDArray[np.int64], probabilities: NDArray[np.float32]

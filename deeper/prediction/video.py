@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deeper.errors import MissingExtraError, SourceError, UsageError, printable
+from deeper.errors import MissingExtraError, SourceError, UsageError, how_to_install, printable
 
 SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ogv"})
 
@@ -29,7 +29,7 @@ def frames(path: str | Path, every: float = 1.0) -> Iterator[tuple[float, NDArra
     try:
         import av
     except ImportError:
-        raise MissingExtraError("reading video needs an extra package: pip install 'deeper[video]'") from None
+        raise MissingExtraError(f"reading video needs an extra package: {how_to_install('video')}") from None
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:

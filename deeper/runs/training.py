@@ -101,11 +101,15 @@ def train(
         return resume(target, device=chosen_device, workers=workers, quiet=quiet, handlers=handlers)
     stem = f"{dataset.info.name}-{plan.options.model.rpartition(':')[2]}-{plan.options.recipe}"
     with reserved(target, stem) as place:
-        config = configure(plan, dataset, place, device=device, policy=chosen_policy, notice=say)
-        work = Work(place, replace(config, fold=fold, share=share), dataset, workers, console, handlers)
-        if audit and not quiet:
-            warn_before_training(dataset, plan.options, chosen_policy, say)
-        work.begin()
+        try:
+            config = configure(plan, dataset, place, device=device, policy=chosen_policy, notice=say)
+            work = Work(place, replace(config, fold=fold, share=share), dataset, workers, console, handlers)
+            if audit and not quiet:
+                warn_before_training(dataset, plan.options, chosen_policy, say)
+            work.begin()
+        except KeyboardInterrupt:
+            say("interrupted before the first step: there is nothing to go on with; the same command begins anew")
+            raise
         return work.go()
 
 

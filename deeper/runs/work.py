@@ -26,6 +26,7 @@ from deeper.models import create, kernels
 from deeper.models.batch_norm import layers_of
 from deeper.models.blocks import BatchNorm
 from deeper.monitor import Console
+from deeper.monitor.position import clock
 from deeper.records import Dataset
 from deeper.runs.artefact import Artefact
 from deeper.runs.estimate import estimate
@@ -56,6 +57,8 @@ USABLE_SHARE = 0.97
 # Of the minutes given, seconds after which the timing of a stage's first steps ends, and pictures that a validation is
 # timed on.
 TIMING_LIMIT, TIMED_PICTURES = 6.0, 200
+# A run that takes more than so many times the minutes given says so.
+LATE = 1.25
 # Steps that are timed, and steps before them that are not, for the estimate of a run counted in epochs.
 ESTIMATE_STEPS = (3, 2)
 
@@ -325,6 +328,7 @@ class Work:
                     if isinstance(event, CheckpointDue):
                         self._save(event)
         assert finished is not None
+        self._say_if_late(finished)
         return Result(
             Run(self.path),
             finished.reason,
@@ -333,6 +337,15 @@ class Work:
             self.last,
             settled.to_plain() if settled else None,
         )
+
+    def _say_if_late(self, finished: Finished) -> None:
+        """The number of steps is what a resume goes by, so it stays as it was fixed when the first steps were timed."""
+        minutes, seconds = self.config.options.minutes, finished.seconds
+        if minutes is not None and finished.reason == "done" and seconds > minutes * 60 * LATE:
+            self.say(
+                f"training took {clock(seconds)} where --minutes {minutes:g} was asked: the machine has become busier since "
+                "its first steps were timed, and a number of steps once fixed stays"
+            )
 
     def _finish(self, finished: Finished) -> Settled | None:
         """Write the last bundle, its batch norm checked: of the last weights, or of the best where those are kept."""

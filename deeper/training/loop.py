@@ -115,7 +115,7 @@ def train(
         last = state.step == state.steps
         validating = last or course.due(state.step, options.validate_every)
         saving = last or course.due(state.step, options.checkpoint_every)
-        reporting = last or state.step % options.report_every == 0
+        reporting = last or validating or state.step % options.report_every == 0
         if reporting or validating or saving or state.device == "cpu":
             means = state.read_meter()
             _check(state, feed.classes, means)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from types import SimpleNamespace
 
@@ -108,6 +109,38 @@ def test_minutes_that_leave_little_for_steps_say_so(small_dataset, tmp_path, cap
     train(small_dataset, minutes=0.005, out=tmp_path / "run", options=QUICK)
     said = capfd.readouterr()
     assert "give more --minutes" in said.out + said.err
+
+
+def test_a_machine_that_became_busy_is_told(small_dataset, tmp_path, capfd):
+    """The steps stay as they were fixed, so the minutes are overrun: that must not look like a mistake of the user's."""
+
+    def dawdle(event):
+        if isinstance(event, StepDone) and event.step <= 8:
+            time.sleep(1.0)
+
+    result = train(small_dataset, minutes=0.01, out=tmp_path / "run", options=QUICK, handlers=[dawdle])
+    assert result.reason == "done" and "where --minutes 0.01 was asked" in capfd.readouterr().err
+
+
+def test_interrupted_before_the_first_step_says_what_is_left(small_dataset, tmp_path, capfd, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Work, "begin", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(small_dataset, epochs=1, out=tmp_path / "run", options=QUICK)
+    assert "interrupted before the first step" in capfd.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_every_validation_comes_with_a_report(small_dataset, tmp_path):
+    """On a small dataset an epoch is shorter than the steps between two reports: its figures must still be its own."""
+    events = []
+    options = {**QUICK, "report_every": 1000, "validate_every": 0.5}
+    train(small_dataset, epochs=2, out=tmp_path / "run", quiet=True, options=options, handlers=[events.append])
+    validated = [event.step for event in events if isinstance(event, EpochDone)]
+    reports = [event for event in events if isinstance(event, StepDone)]
+    assert validated == [6, 12, 18, 24] == [event.step for event in reports]
+    assert len({event.loss for event in reports}) == 4
 
 
 def test_the_timed_steps_leave_no_trace(small_dataset, tmp_path):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeper.errors import MissingExtraError, WeightsError, printable
+from deeper.errors import MissingExtraError, WeightsError, how_to_install, printable
 from deeper.models.weights.opened import LARGEST, Opened, damaged
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -36,7 +36,7 @@ def read_keras(path: Path) -> Opened:
         import h5py
     except ImportError:
         raise MissingExtraError(
-            f"reading Keras' weights {printable(path)} needs h5py; install it with: pip install 'deeper[keras]'"
+            f"reading Keras' weights {printable(path)} needs h5py; install it with: {how_to_install('keras')}"
         ) from None
     try:
         source: Any = path
