@@ -22,6 +22,8 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 
 
 class DeeperError(Exception):
@@ -81,7 +83,21 @@ def nearest(given: str, known: Iterable[str]) -> str:
     if close:
         original = next(name for name in names if name.lower() == close[0])
         return f"; did you mean {original!r}?"
+    # A part of a name, such as `flip`, is far from the whole by letters.
+    if len(given) >= 3 and (within := [name for name in names if given.lower() in name.lower()]):
+        return f"; did you mean {' or '.join(map(repr, within[:3]))}?"
     return f"; known: {', '.join(names)}"
+
+
+def nearest_path(given: str | Path) -> str:
+    """`"; did you mean runs/first?"` when something with a similar name lies where nothing was found, else nothing."""
+    path = Path(given)
+    try:
+        names = [entry.name for entry in islice(path.parent.iterdir(), 10_000) if not entry.name.startswith(".")]
+    except (OSError, ValueError):
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f"; did you mean {printable(path.parent / close[0])}?" if close and close[0] != path.name else ""
 
 
 def printable(text: object, limit: int = 200) -> str:

@@ -5,6 +5,7 @@ matplotlib is imported when a figure is drawn, not before.
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +35,9 @@ def kind_of(path: Path) -> str:
 
 # Fonts with letters that DejaVu Sans has not, where a machine has them: Chinese, Japanese, Korean; Devanagari; pictures.
 _OTHER_LETTERS = (
-    "Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Microsoft YaHei",
-    "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji", "Symbola",
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",
+    "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji", "Symbola", "Unifont",
 )  # fmt: skip
 
 
@@ -53,6 +55,19 @@ def lettering() -> Iterator[None]:
     with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
+
+
+def width_of(text: str) -> int:
+    """In letters of usual width: a Chinese, Japanese or Korean one is as wide as two, an accent takes no room."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` letters of usual width, broken between words where that is possible."""
+    limit = max(1, width * len(text) // max(1, width_of(text), len(text))) if text else width
+    return textwrap.wrap(text, limit)
 
 
 @contextmanager

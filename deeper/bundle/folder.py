@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deeper import files
-from deeper.errors import BundleError, printable
+from deeper.errors import BundleError, nearest_path, printable
 
 DESCRIPTION, WEIGHTS, GOLDEN = "bundle.json", "weights.safetensors", "golden.safetensors"
 # A description has a few kilobytes, a megabyte with ten thousand classes.
@@ -56,7 +56,9 @@ def opened(path: Path) -> Iterator[int]:
         handle = os.open(located(path), os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         what = "does not exist" if error.errno == errno.ENOENT else f"cannot be opened ({error.strerror})"
-        raise BundleError(f"{printable(path)} {what}; give a run or bundle folder, made by `deeper train`") from None
+        raise BundleError(
+            f"{printable(path)} {what}; give a run or bundle folder, made by `deeper train`{nearest_path(path)}"
+        ) from None
     try:
         yield handle
     finally:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import tyro
 
+from deeper.cli.screen import results
 from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
@@ -47,14 +46,11 @@ class Arguments:
     """Print one JSON object (docs/json.md describes its keys)."""
 
 
-class _Shows(Protocol):
-    def __call__(self, what: str, done: int, total: int) -> None: ...
-
-
 def main(arguments: Arguments) -> None:
     """Audit, write, print."""
     import sys
 
+    from deeper.cli.bar import bars
     from deeper.runs import dataset_for
     from deeper.runs.auditing import POLICY, audit
 
@@ -63,7 +59,7 @@ def main(arguments: Arguments) -> None:
 
     dataset = dataset_for(arguments.source, notice=notice)
     out = arguments.out or _free_name(dataset.info.name)
-    with _bar() as progress:
+    with bars() as progress:
         found = audit(
             dataset,
             distort=arguments.distort,
@@ -77,9 +73,8 @@ def main(arguments: Arguments) -> None:
     if arguments.json:
         print(json.dumps({"out": str(out), **found.to_plain()}, allow_nan=False))
         return
-    from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = results()
     _print(console, found)
     policy = found.policy()
     if uncovered := found.uncovered():
@@ -118,23 +113,6 @@ def _free_name(name: str) -> Path:
         if not path.exists():
             return path
         number += 1
-
-
-@contextmanager
-def _bar() -> Iterator[_Shows]:
-    """One bar on standard error, renamed as the work goes on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            progress.update(task, description=what, completed=done, total=total)
-
-        yield show
 
 
 def _print(console: Console, found: Audit) -> None:

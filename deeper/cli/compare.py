@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from deeper.cli.screen import results
 from deeper.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -83,12 +84,11 @@ def main(arguments: Arguments) -> None:
 
 
 def _print(comparison: Comparison, arguments: Arguments, split: str) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     # Run names are free text: no markup, no emoji codes.
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = results()
     total = next(iter(comparison.evaluations.values())).total
     name = "" if split == "all" else f"{printable(split)} "
     console.print(f"{len(comparison.evaluations)} runs on the same {total:,} {name}pictures\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from deeper.cli.screen import results
 from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
@@ -72,10 +73,8 @@ def main(arguments: Arguments) -> None:
         plain = {"run": str(arguments.run), "split": split, "checkpoint": arguments.checkpoint}
         print(json.dumps({**plain, **evaluation.to_plain()}, allow_nan=False))
         return
-    from rich.console import Console
 
-    # Class names and ids are other people's text: no markup, no emoji codes, no guessing of colours.
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = results()
     _headline(console, evaluation, arguments, split)
     _classes(console, evaluation)
     _confusions(console, evaluation)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from deeper.cli.screen import results
 from deeper.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -102,7 +103,6 @@ def _plain(one: Exported) -> dict[str, Any]:
 
 def _table(rows: list[Row], split: str) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -129,4 +129,4 @@ def _table(rows: list[Row], split: str) -> None:
             f"{row.latency:.2f}",
             f"{row.throughput:,.0f}",
         )
-    Console().print(table)
+    results().print(table)

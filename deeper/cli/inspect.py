@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from deeper.cli.screen import results
 from deeper.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ def main(arguments: Arguments) -> None:
     if arguments.json:
         print(json.dumps(inspection.to_plain(found), allow_nan=False))
         return
-    # Class names and ids are other people's text: no markup, no emoji codes, no guessing of colours.
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = results()
     low, high = found.evaluation.interval
     console.print(
         f"{found.evaluation.accuracy * 100:.2f} % ({low * 100:.2f}–{high * 100:.2f}), {len(found.wrong):,} errors on "

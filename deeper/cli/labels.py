@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import tyro
 
+from deeper.cli.screen import results
 from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
-    from deeper.inspection.suspects import Doubts
+    from deeper.inspection.suspects import Doubts, Suspect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,36 +45,12 @@ class Arguments:
     """Print one JSON object (docs/json.md describes its keys)."""
 
 
-class Progress(Protocol):
-    """Told what is being done, how much of it is done, and how much there is."""
-
-    def __call__(self, what: str, done: int, total: int) -> None: ...
-
-
-@contextmanager
-def stages() -> Iterator[Progress]:
-    """One progress bar after the other on standard error; silent where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield report
-
-
 def main(arguments: Arguments) -> None:
     """Search, write the files and print the first suspects."""
     if arguments.show < 0:
         raise UsageError(f"--show: wanted 0 or more, got {arguments.show}")
     from deeper.audit.options import JudgeOptions
+    from deeper.cli.bar import bars
     from deeper.inspection.label_sheet import FILE, draw_suspects
     from deeper.inspection.labels import LabelOptions, find_doubts
     from deeper.runs import dataset_for
@@ -85,7 +60,7 @@ def main(arguments: Arguments) -> None:
     )
     say = _said
     dataset = dataset_for(arguments.source, notice=say)
-    with stages() as progress:
+    with bars() as progress:
         doubts = find_doubts(dataset, options=options, progress=progress, notice=say)
     out = arguments.out or dataset.path / "labels"
     doubts.write(out)
@@ -101,13 +76,17 @@ def _said(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def _reason(one: Suspect) -> str:
+    """A leak or a duplicate is worth nothing without the other picture's name."""
+    reasons = ", ".join(one.reasons)
+    return f"{reasons}: {printable(one.detail, 120)}" if {"leak", "duplicate"} & {*one.reasons} else reasons
+
+
 def _print_text(doubts: Doubts, dataset: Path, out: Path, arguments: Arguments) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    # Class names and ids are other people's text: no markup, no emoji codes, no guessing of colours.
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = results()
     counts = doubts.counts()
     words = (("label", "doubtful labels"), ("duplicate", "same picture, other label"), ("leak", "in two splits"))
     pieces = [f"{counts[key]:,} {what}" for key, what in (*words, ("outlier", "unlike all others"))]
@@ -130,7 +109,7 @@ def _print_text(doubts: Doubts, dataset: Path, out: Path, arguments: Arguments) 
             )
         for number, one in enumerate(shown, 1):
             cells = (printable(one.id, 60), one.split, printable(one.given, 30), printable(one.suggested or "–", 30))
-            table.add_row(str(number), *map(Text, cells), f"{one.confidence:.3f}", ", ".join(one.reasons))
+            table.add_row(str(number), *map(Text, cells), f"{one.confidence:.3f}", Text(_reason(one)))
         console.print()
         console.print(table)
         if len(doubts.suspects) > len(shown):

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from deeper.cli.screen import results
 from deeper.errors import UsageError, printable
 from deeper.figures import kind_of
 
-# Columns of a table that is no terminal's.
-_WIDE = 250
-
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from deeper.models import Architecture
     from deeper.models.describe import Description
 
@@ -115,15 +111,7 @@ def main(arguments: Arguments) -> None:
             ", ".join(row["presets"]),
             str(row["source"]),
         )
-    _console().print(table)
-
-
-def _console() -> Console:
-    """The terminal; a pipe or a file gets lines as long as they are."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDE, soft_wrap=False)
+    results().print(table)
 
 
 def _print_weights(arguments: Arguments, name: str) -> None:
@@ -204,6 +192,6 @@ def _print_layers(description: Description, as_json: bool) -> None:
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
         )
-    console = _console()
+    console = results()
     console.print(table)
     console.print(f"{description.parameters:,} parameters, {description.multiply_adds:,} multiply-adds a picture")

@@ -67,9 +67,9 @@ def main(arguments: Arguments) -> None:
 
 def _search(place: Path) -> None:
     """What `deeper labels` does, or for a run its mistakes."""
-    from deeper.cli.labels import stages
+    from deeper.cli.bar import bars
 
-    with stages() as progress:
+    with bars() as progress:
         from deeper.runs.folder import is_run
 
         if is_run(place):

@@ -16,7 +16,7 @@ from deeper import draws, files
 from deeper.distortions import AnyDistortion
 from deeper.distortions.apply import Distorter
 from deeper.distortions.sampling import Fill
-from deeper.figures import lettering
+from deeper.figures import lettering, width_of
 
 # Draws of everything together that a row shows.
 TOGETHER = 4
@@ -113,7 +113,7 @@ def _draw(columns: Sequence[_Column], captions: Sequence[str], path: Path, title
     height, width = columns[0].pictures.shape[1:3]
     cell_height = _CELL * height / width
     wrapped = [_balanced(caption, 16) for caption in captions]
-    longest = max(len(line) for caption in wrapped for line in caption.split("\n"))
+    longest = max(width_of(line) for caption in wrapped for line in caption.split("\n"))
     left = _MARGIN + 0.07 * longest + 0.08
     # The last group's heading runs over its columns.
     headings = [

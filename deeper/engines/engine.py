@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from deeper import bundle
 from deeper.bundle import Info
 from deeper.engines.artefact import Export, check_golden, is_export, read_export
-from deeper.errors import BundleError, UsageError, nearest, printable, typed
+from deeper.errors import BundleError, UsageError, nearest, nearest_path, printable, typed
 from deeper.inference.scores import BATCH, Predict
 
 EngineName: TypeAlias = Literal["auto", "torch", "openvino", "onnx"]
@@ -48,7 +48,8 @@ def find_bundle(path: Path) -> Path:
         if not path.exists()
         else "holds no bundle (an unfinished run has none before its first validation)"
     )
-    raise BundleError(f"{printable(path)} {what}; give a run or bundle folder, made by `deeper train`")
+    near = "" if path.exists() else nearest_path(path)
+    raise BundleError(f"{printable(path)} {what}; give a run or bundle folder, made by `deeper train`{near}")
 
 
 def exports_of(path: Path) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def draw_suspects(dataset: Dataset, suspects: Sequence[Suspect], path: Path, *, 
                 edge.set_color(colour)
                 edge.set_linewidth(1.2)
             arrow = f" → {printable(suspect.suggested, 20)}" if suspect.suggested else ""
-            words = "\n".join(textwrap.wrap(f"{printable(suspect.given, 20)}{arrow}", 22)[:2])
+            words = "\n".join(figures.wrapped(f"{printable(suspect.given, 20)}{arrow}", 21)[:3])
             below = f"{_WORDS[suspect.reasons[0]]} {suspect.confidence:.2f}"
             # Other people's names are no formulas.
             place: dict[str, Any] = {"parse_math": False, "va": "top"}

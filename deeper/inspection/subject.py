@@ -15,7 +15,7 @@ from deeper import bundle
 from deeper.batches import Joined, Pictures, Selected, in_order, open_pictures
 from deeper.distortions import AnyDistortion, Policy
 from deeper.distortions.sampling import Fill
-from deeper.errors import DatasetError, RunError, UsageError, nearest, printable
+from deeper.errors import BundleError, DatasetError, RunError, UsageError, nearest, nearest_path, printable
 from deeper.evaluation import Evaluation, evaluate
 from deeper.images import Preprocess
 from deeper.inference import Predict, predictor
@@ -110,7 +110,9 @@ def open_subject(
     path = Path(place)
     run = Run(path) if is_run(path) else None
     if run is None and not bundle.is_bundle(path):
-        raise RunError(f"{printable(path)} is neither a run nor a bundle; make a run with `deeper train SOURCE`")
+        what = "is neither a run nor a bundle" if path.exists() else "does not exist"
+        near = "" if path.exists() else nearest_path(path)
+        raise BundleError(f"{printable(path)} {what}; make a run with `deeper train SOURCE`{near}")
     network, preprocess, classes = open_network(path, run, checkpoint, model)
     distortions, policy, fill, kind = _training(path, run)
     dataset, judged = _datasets(path, run, source)

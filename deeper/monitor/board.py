@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from deeper.errors import RunError, UsageError, printable
+from deeper.errors import RunError, UsageError, nearest_path, printable
 
 EVENTS = "tensorboard"
 # Seconds between two looks at the event files.
@@ -39,7 +39,7 @@ def find_runs(paths: Sequence[Path]) -> dict[str, Path]:
                 if (path / "config.toml").is_file()
                 else "no run there: give a run folder, or a folder that holds runs"
                 if path.is_dir()
-                else "no such folder: give a run folder, as `deeper train` printed it"
+                else f"no such folder: give a run folder, as `deeper train` printed it{nearest_path(path)}"
             )
             raise RunError(f"{printable(path)}: {what}")
         found.extend((child, child / EVENTS) for child in inside)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deeper import files
-from deeper.errors import DatasetError, UsageError, printable, typed
+from deeper.errors import DatasetError, UsageError, nearest_path, printable, typed
 from deeper.values import from_plain, to_plain
 
 FILE = "dataset.json"
@@ -184,6 +184,7 @@ def load(folder: Path) -> DatasetInfo:
         problem = "has no dataset.json" if folder.is_dir() else "does not exist"
         raise DatasetError(
             f"{shown} is no dataset: it {problem}; build one with `deeper build SOURCE --out {typed(folder)}`"
+            f"{'' if folder.exists() else nearest_path(folder)}"
         )
     advice = f"run `deeper verify {typed(folder)} --repair`, or build the dataset again"
     try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tomli_w
 
 from deeper import checkpoint, files
-from deeper.errors import RunError, printable, typed
+from deeper.errors import RunError, nearest_path, printable, typed
 from deeper.records import Dataset
 from deeper.runs.origin import Origin
 from deeper.training.options import Options
@@ -116,6 +116,7 @@ class Run:
             what = "no such folder" if not self.path.exists() else "no config.toml in it"
             raise RunError(
                 f"{printable(self.path)} is no run ({what}); make one with `deeper train SOURCE --out {typed(self.path)}`"
+                f"{'' if self.path.exists() else nearest_path(self.path)}"
             )
         try:
             plain = tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))

@@ -141,9 +141,12 @@ def make_plan(
         plain["stages"] = [{**stage, "batch": None} for stage in plain.get("stages", [])]
     plain = _override({**to_plain(Options()), **plain}, overrides or {})
     plain["model"] = model
-    options = from_plain(Options, plain, f"recipe {recipe!r}")
+    where = f"recipe {recipe!r}" + (
+        " with your options" if any(value is not None for value in (overrides or {}).values()) else ""
+    )
+    options = from_plain(Options, plain, where)
     chosen = _distortions(options.distortions, distort, no_distort)
-    options = from_plain(Options, {**plain, "distortions": to_plain(chosen)}, f"recipe {recipe!r}")
+    options = from_plain(Options, {**plain, "distortions": to_plain(chosen)}, where)
     options, why_length = _fitting(options, dataset, overrides or {})
     if why_length:
         reasons.append(why_length)

@@ -60,7 +60,7 @@ def test_a_name_that_ends_in_html_is_the_reports(flipped, tmp_path, capsys, monk
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
-        (["nowhere"], "neither a run nor a bundle", 5),
+        (["nowhere"], "does not exist", 6),
         (["RUN", "--steps", "10"], "--steps goes with --ablate", 2),
         (["RUN", "--ablate", "verticl_flip"], "not trained with it", 2),
         (["RUN", "--split", "valdation"], "did you mean 'validation'", 2),

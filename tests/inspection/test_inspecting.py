@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deeper.distortions import Policy
-from deeper.errors import RunError, StorageError, UsageError
+from deeper.errors import BundleError, StorageError, UsageError
 from deeper.inspection import inspect, inspecting, to_plain, write
 from deeper.inspection.report.page import document
 from deeper.inspection.subject import open_subject
@@ -285,7 +285,7 @@ def test_a_split_that_is_not_there(flipped, judge):
 
 
 def test_neither_run_nor_bundle(tmp_path):
-    with pytest.raises(RunError, match="neither a run nor a bundle"):
+    with pytest.raises(BundleError, match="neither a run nor a bundle"):
         inspect(tmp_path)
 
 

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from deeper.errors import SourceError, UsageError, nearest, printable
+from deeper.errors import SourceError, UsageError, nearest, nearest_path, printable
 from deeper.records.sources.item import Item, Rejected, Source
 from deeper.records.sources.listing import Listing
 from deeper.records.sources.options import NO_OPTIONS, SourceOptions
@@ -76,7 +76,8 @@ def _open_path(given: str | Path, path: Path, options: SourceOptions) -> Listing
     except (FileNotFoundError, NotADirectoryError, ValueError):
         looks_like_name = isinstance(given, str) and "/" not in given and "." not in given
         hint = nearest(str(given), named_sets()) if looks_like_name else ""
-        raise SourceError(f"{shown!r} does not exist; {expected}{hint if 'did you mean' in hint else ''}") from None
+        hint = hint if "did you mean" in hint else nearest_path(path)
+        raise SourceError(f"{shown!r} does not exist; {expected}{hint}") from None
     except OSError as error:
         raise SourceError(f"{shown!r} cannot be opened ({error.strerror}); {expected}") from None
     if stat.S_ISDIR(mode):

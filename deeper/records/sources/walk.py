@@ -49,7 +49,7 @@ class Walk:
     folders: list[tuple[str, ...]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-    """"hidden" and "no picture by its name" with their counts."""
+    """"hidden" and "not named as a picture" with their counts."""
 
 
 def clean(name: str) -> str:
@@ -149,7 +149,7 @@ def _place(
     if kind is not None:
         result.rejected.append(Rejected("/".join(parts), kind))
     elif lower in _NO_PICTURE_NAMES or os.path.splitext(lower)[1] in _NO_PICTURE_SUFFIXES:
-        result.skipped["no picture by its name"] += 1
+        result.skipped["not named as a picture"] += 1
     else:
         result.files.append(Found(parts, path, status.st_size, status.st_mtime_ns))
 

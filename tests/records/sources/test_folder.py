@@ -121,7 +121,7 @@ def test_hidden_files_and_known_companions_are_counted(tmp_path: Path) -> None:
     # what might be a picture is left for the build to decode and to refuse
     assert ids(source) == ["cat/1.jpg", "dog/1.jpg", "dog/model.bin"]
     assert source.skipped == 7
-    assert "skipped 4 hidden, 3 no picture by its name" in source.notices
+    assert "skipped 4 hidden, 3 not named as a picture" in source.notices
     assert source.rejected == []
 
 

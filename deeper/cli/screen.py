@@ -1,0 +1,23 @@
+"""The console that results are printed on."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Characters of a line in a pipe or a file, where there is no screen that a table would have to fit.
+WIDE = 250
+
+
+def results() -> Console:
+    """On standard output. Class names and ids are other people's text: no markup, no emoji codes, no guessing of
+    colours. In a pipe nothing is folded or cut to fit a screen, unless COLUMNS asks for it."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
+    return console
