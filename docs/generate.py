@@ -26,7 +26,7 @@ import commands
 _LONGEST = 34
 # Lines that a terminal draws over (a bar, with the time that is left), and a server's farewell.
 _PASSING = re.compile(
-    r"^(epoch .* left|judge: training .*|exporting to .*|self-test: .*|Shutting down|Waiting for application shutdown\.|"
+    r"^(epoch .* left|judge: training .*|.*: [\d,]+( of [\d,]+)? after \d+ s|exporting to .*|self-test: .*|Shutting down|Waiting for application shutdown\.|"
     r"Application shutdown complete\.|Finished server process \[\d+\]|\{\"time\": .*\})$"
 )
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from checkout import with_verbs
 from notebooks import notebooks, write_pages
 from reference import escaped, field_docstrings, reference, result_types
 
@@ -74,9 +75,8 @@ def _blank_lines(text: str) -> str:
 def _verbs(target: Path) -> None:
     from deeper.cli import VERBS
 
-    rows = "\n".join(f"| [{verb}]({verb}.md) | {what} |" for verb, what in VERBS.items())
     index = target / "verbs" / "index.md"
-    index.write_text(index.read_text("utf-8").replace("<!-- verbs -->", f"| verb | what it does |\n|---|---|\n{rows}"))
+    index.write_text(with_verbs(index.read_text("utf-8")), "utf-8")
     for verb in VERBS:
         page = target / "verbs" / f"{verb}.md"
         page.write_text(page.read_text("utf-8") + "\n" + options(verb), "utf-8")
