@@ -54,7 +54,9 @@ def main(arguments: Arguments) -> None:
     """Evaluate and print."""
     if arguments.errors < 0:
         raise UsageError(f"--errors: wanted 0 or more, got {arguments.errors}")
-    from deeper.runs import evaluate_run, judged_on
+    from deeper.inspection.suspects import leak_warning
+    from deeper.records import Dataset
+    from deeper.runs import Run, evaluate_run, judged_on
 
     split = arguments.split or "test"
     source: Dataset | str | None = arguments.source
@@ -76,6 +78,9 @@ def main(arguments: Arguments) -> None:
 
     console = results()
     _headline(console, evaluation, arguments, split)
+    dataset = source.path if isinstance(source, Dataset) else Run(arguments.run).dataset().path
+    if warning := leak_warning(dataset, split):
+        console.print(f"note: {warning}", soft_wrap=True)
     _classes(console, evaluation)
     _confusions(console, evaluation)
     _calibration(console, evaluation)

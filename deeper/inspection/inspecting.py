@@ -24,6 +24,7 @@ from deeper.inspection.result import Against, Cause, Evidence, Inspection, Slice
 from deeper.inspection.slices import find_slices
 from deeper.inspection.subject import HELD_OUT, Subject, open_subject
 from deeper.inspection.suggestion import without
+from deeper.inspection.suspects import leak_warning
 from deeper.inspection.writing import POLICY, refuse_strangers, write
 from deeper.records import Dataset
 from deeper.runs import evaluate_run
@@ -199,6 +200,8 @@ def _notes(subject: Subject, found: Examined, reason: str) -> list[str]:
         notes.append(f"Test pictures: {_TEST}.")
     if subject.chosen.name == "train":
         notes.append("The run trained on these pictures; the judge's readings are out-of-fold.")
+    if warning := leak_warning(subject.judged.path, subject.chosen.name):
+        notes.append(f"{warning[0].upper()}{warning[1:]}.")
     if found.examined < len(found.wrong):
         notes.append(f"{found.examined:,} of {len(found.wrong):,} errors were examined, drawn at random.")
     for one in found.evidence:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from deeper import files
-from deeper.errors import SourceError, printable
+from deeper.errors import SourceError, printable, typed
 
 Reason: TypeAlias = Literal["label", "duplicate", "leak", "outlier", "mistake"]
 REASONS: tuple[str, ...] = get_args(Reason)
@@ -164,6 +164,21 @@ def read_suspects(path: str | Path) -> list[Suspect]:
             )
         )
     return suspects
+
+
+def leak_warning(dataset: Path, split: str) -> str | None:
+    """What an earlier `deeper labels` says about a result on `split` ("all": any); None where there is nothing to say."""
+    try:
+        suspects = read_suspects(dataset / "labels" / SUSPECTS)
+    except SourceError:
+        return None
+    count = sum("leak" in one.reasons and split in (one.split, "all") for one in suspects)
+    if not count:
+        return None
+    return (
+        f"{count:,} of these pictures lie in another split too, as `deeper labels` found: what was learned by heart counts "
+        f"here as known; look at them with `deeper review {typed(dataset)}`"
+    )
 
 
 class _Row(dict[str, str]):

@@ -10,7 +10,7 @@ from deeper import files
 from deeper.errors import DatasetError, StorageError, printable
 from deeper.records import info as dataset_info
 from deeper.records import rejected as rejections
-from deeper.records.checks import class_notices, refuse_nothing, usable_items
+from deeper.records.checks import class_notices, refuse_nothing, size_notices, usable_items
 from deeper.records.correcting import correct, read_all
 from deeper.records.info import FORMAT_VERSION, CorrectionsInfo, DatasetInfo, Sizes
 from deeper.records.options import BuildOptions, BuildReport
@@ -65,7 +65,7 @@ def build(
         refuse_nothing(written, rejected)
         info = _describe(source, options, assignment, written, len(rejected), corrected.info)
         notices = [*source.notices, *assignment.notices, *corrected.notices, *_channel_notices(options, written)]
-        notices += class_notices(info, options)
+        notices += class_notices(info, options) + size_notices(written)
         rejections.write_rejected(folder, rejected)
         dataset_info.save(folder, info)
     return BuildReport(

@@ -12,6 +12,8 @@ from deeper.records.writing import Written
 
 # Where the largest class has so many times the pictures of the smallest, plain accuracy says little about that one.
 LOPSIDED = 10
+# Pixels of a side below which there is hardly anything to see: an icon, a spacer, a thumbnail of a thumbnail.
+TINY = 8
 
 
 def usable_items(source: Source) -> tuple[list[Item], list[Rejected]]:
@@ -74,6 +76,16 @@ def class_notices(info: DatasetInfo, options: BuildOptions) -> list[str]:
     if len(info.classes) == 1:
         notices.append(f"a single class, {_names(info.classes)}: there is nothing to tell apart")
     return notices
+
+
+def size_notices(written: Written) -> list[str]:
+    """A warning about pictures that are hardly any. They are kept: a network takes what it is given."""
+    tiny = [(width, height) for height, width in zip(written.heights, written.widths) if min(height, width) < TINY]
+    if not tiny:
+        return []
+    width, height = min(tiny, key=lambda size: size[0] * size[1])
+    text = f"{len(tiny):,} kept pictures are under {TINY} pixels wide or high, the smallest {width}×{height}"
+    return [f"{text}: see whether they belong there"]
 
 
 def _names(names: Sequence[str], limit: int = 8) -> str:

@@ -20,7 +20,7 @@ from deeper.errors import DatasetError, UsageError, nearest, printable
 from deeper.records import info as dataset_info
 from deeper.records import picture, tfrecord
 from deeper.records import rejected as rejections
-from deeper.records.checks import class_notices, refuse_nothing, usable_items
+from deeper.records.checks import class_notices, refuse_nothing, size_notices, usable_items
 from deeper.records.correcting import corrected_before
 from deeper.records.dataset import Dataset
 from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo
@@ -121,7 +121,7 @@ def _grow(
             info = replace(
                 _joined(dataset, classes, written), drawn=drawn, additions=number, versions=dataset_info.versions()
             )
-            notices += class_notices(info, options)
+            notices += class_notices(info, options) + size_notices(written)
         elif not same:
             refuse_nothing(written, rejected)
         # Also where there is nothing to add but names: what the report counts must be found in the list.

@@ -18,7 +18,7 @@ from deeper.inspection import labels as labels_module
 from deeper.inspection import nearness
 from deeper.inspection.duplicates import Pair, groups
 from deeper.inspection.labels import Everything, _Found, _most_urgent, find_doubts
-from deeper.inspection.suspects import Doubts, Suspect, read_suspects
+from deeper.inspection.suspects import Doubts, Suspect, leak_warning, read_suspects
 from deeper.records import BuildOptions, Dataset, build, open_source
 
 PICTURES, SWAPPED = 2000, 20
@@ -227,6 +227,24 @@ def test_files_that_are_no_suspects(tmp_path: Path) -> None:
         read_suspects(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_text("id\nfirst\n")
     assert [(one.id, one.suggested, one.neighbours) for one in read_suspects(tmp_path / "b.csv")] == [("first", "", ())]
+
+
+def test_what_is_known_of_leaks_is_said_again(tmp_path: Path) -> None:
+    def suspect(name: str, split: str, *reasons: str) -> Suspect:
+        return Suspect(id=name, split=split, given="a", confidence=0.5, reasons=reasons)
+
+    assert leak_warning(tmp_path, "test") is None, "nothing was searched"
+    found = (
+        suspect("a", "test", "leak"),
+        suspect("b", "test", "label", "leak"),
+        suspect("c", "validation", "leak"),
+        suspect("d", "test", "label"),
+    )
+    Doubts(source="", dataset_hash="", pictures=9, judge="", judge_accuracy=1.0, weak=False, suspects=found).write(
+        tmp_path / "labels"
+    )
+    assert leak_warning(tmp_path, "test").startswith("2 of these pictures lie in another split too")
+    assert leak_warning(tmp_path, "all").startswith("3 of") and leak_warning(tmp_path, "train") is None
 
 
 def test_leaks_are_listed_before_labels_where_not_all_can_be():

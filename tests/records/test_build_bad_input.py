@@ -116,7 +116,8 @@ def test_a_name_that_is_no_utf8_survives(photos: Path, tmp_path: Path, listing: 
 def test_very_small_and_very_large_pictures(tmp_path: Path, listing: Make, save: Save) -> None:
     items = [save("dot.png", size=(1, 1)), save("dot.jpg", size=(1, 1)), save("wide.png", size=(20_000, 3), mode="L")]
     items += [save("usual.jpg")]
-    build(listing(items), tmp_path / "out")
+    report = build(listing(items), tmp_path / "out")
+    assert any("4 kept pictures are under 8 pixels" in one and "smallest 1×1" in one for one in report.notices)
     dataset = Dataset(tmp_path / "out")
     assert (dataset.info.sizes.smallest, dataset.info.sizes.largest) == ((1, 1), (7, 20_000))
     # A header that promises more pixels than memory has: refused by its header alone.
