@@ -44,10 +44,15 @@ class Limits:
 
 
 class Lingering:
-    """A transport whose `close` goes on reading for a moment where the client has not finished its request."""
+    """A transport whose `close` goes on reading for a moment where the client has not finished its request.
+
+    What is written in one turn of the event loop leaves in one call of the system: an answer is its headers and its
+    body, and where many are refused a second call costs as much as all the rest of the refusal.
+    """
 
     def __init__(self, transport: asyncio.Transport, protocol: Patient) -> None:
         self._transport, self._protocol = transport, protocol
+        self._waiting: list[bytes] = []
         self.lingering = False
         self.written = 0
 
@@ -57,12 +62,23 @@ class Lingering:
     def write(self, data: bytes) -> None:
         """Counted, so that it can be told how much of it was taken."""
         self.written += len(data)
-        self._transport.write(data)
+        if not self._waiting:
+            self._protocol.loop.call_soon(self._flush)
+        self._waiting.append(data)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._transport.is_closing():
+            self._transport.write(b"".join(waiting))
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that are not with the system yet."""
+        return self._transport.get_write_buffer_size() + sum(map(len, self._waiting))
 
     @property
     def taken(self) -> int:
         """Bytes that the client, or the system for it, has taken so far."""
-        return self.written - self._transport.get_write_buffer_size()
+        return self.written - self.get_write_buffer_size()
 
     def is_closing(self) -> bool:
         """Also while it lingers: nothing more is to be written."""
@@ -70,6 +86,7 @@ class Lingering:
 
     def close(self) -> None:
         """Half of it at first, where the client still sends; the second call closes in any case."""
+        self._flush()
         sending = self._protocol.conn.their_state in (h11.SEND_BODY, h11.ERROR)
         if self.lingering or self._transport.is_closing() or not sending:
             self._transport.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import asyncio.selector_events
 import contextlib
 import json
 import socket
@@ -196,3 +198,23 @@ def test_what_is_no_http_is_told_so_in_json(place, data) -> None:
         head, _, body = rest(one).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400") and b"application/json" in head
     assert set(json.loads(body)) == {"error"}
+
+
+def test_an_answer_leaves_in_one_call_of_the_system(place, monkeypatch) -> None:
+    """Headers and body together: where most are refused, a second call is a third of what a refusal costs."""
+    calls: list[bytes] = []
+    write = asyncio.selector_events._SelectorSocketTransport.write
+
+    def counted(self, data) -> None:
+        calls.append(bytes(data))
+        write(self, data)
+
+    monkeypatch.setattr(asyncio.selector_events._SelectorSocketTransport, "write", counted)
+    with socket.create_connection(place) as client:
+        for _ in range(3):
+            client.sendall(b"POST /unread HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nok")
+            answer = b""
+            while not answer.endswith(b"full"):
+                answer += client.recv(65_536)
+    assert len(calls) == 3
+    assert all(one.startswith(b"HTTP/1.1 503") and one.endswith(b"full") for one in calls)
