@@ -102,7 +102,9 @@ def test_auxiliary_heads_are_in_the_table_and_not_in_the_sum(capsys: pytest.Capt
     assert sum(layer["multiply_adds"] for layer in trunk) == plain["multiply_adds"]
 
 
-def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_presets_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
     main(["models"])
     line = next(one for one in capsys.readouterr().out.splitlines() if one.startswith(" inception_v3 "))
     assert "paper, slim, torchvision, timm, keras" in line
