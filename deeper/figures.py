@@ -5,6 +5,7 @@ matplotlib is imported when a figure is drawn, not before.
 
 from __future__ import annotations
 
+import logging
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -52,9 +53,16 @@ def lettering() -> Iterator[None]:
 
     known = {font.name for font in font_manager.fontManager.ttflist}
     families = ["DejaVu Sans", *(name for name in _OTHER_LETTERS if name in known)]
+    manager = logging.getLogger("matplotlib.font_manager")
+    level = manager.level
     with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        yield
+        # Of fonts that have no bold.
+        manager.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            manager.setLevel(level)
 
 
 def width_of(text: str) -> int:

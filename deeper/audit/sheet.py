@@ -15,6 +15,8 @@ from deeper.errors import printable
 
 # Inches: a picture, the gap between the two of a pair and between pairs, a row's pitch, the text on the left, margins.
 _CELL, _PAIR, _GAP, _PITCH, _LEFT, _MARGIN = 0.52, 0.04, 0.16, 0.72, 2.75, 0.14
+# Letters of a line of the text on the left, and its height in inches.
+_LETTERS, _LINE = 44, 0.118
 # Pixels of a picture on the sheet.
 _PIXELS = 128
 
@@ -75,10 +77,15 @@ def _words(figure: object, finding: Finding, width: float, middle: float, height
     assert isinstance(figure, Figure)
     low, high = finding.entering.interval
     name, target = printable(str(finding.class_name), 16), printable(str(finding.target), 16)
-    head = f"{name} → {target}   {finding.description}"
     shares = f"{finding.entering.share:.1%} enter another class ({low:.1%} to {high:.1%})"
-    figure.text(_MARGIN / width, middle + 0.09 / height, head, weight="bold", va="center", fontsize=8, parse_math=False)
-    figure.text(_MARGIN / width, middle - 0.09 / height, shares, va="center", fontsize=7.5, parse_math=False)
+    lines = [
+        *((line, "bold") for line in figures.wrapped(f"{name} → {target}", _LETTERS)[:2]),
+        *((line, "normal") for line in figures.wrapped(finding.description, _LETTERS)[:2]),
+        *((line, "normal") for line in figures.wrapped(shares, _LETTERS)[:2]),
+    ]
+    for number, (line, weight) in enumerate(lines):
+        y = middle + (len(lines) - 1 - 2 * number) / 2 * _LINE / height
+        figure.text(_MARGIN / width, y, line, weight=weight, va="center", fontsize=7.5, parse_math=False)
 
 
 def _pair(example: Example) -> NDArray[np.uint8]:

@@ -90,6 +90,12 @@ def main(arguments: Arguments) -> None:
         )
     console.print(f"\n{printable(out)}: {POLICY}, audit.json, evidence.png", soft_wrap=True)
     if policy.classes:
+        spared: dict[str, list[str]] = {}
+        for name, rule in policy.classes.items():
+            for distortion in rule.never:
+                spared.setdefault(distortion, []).append(printable(name, 30))
+        told = "; ".join(f"{distortion} ({_listed(names, len(found.classes))})" for distortion, names in spared.items())
+        console.print(f"the policy keeps away, shown or suspected to harm: {told}", soft_wrap=True)
         flags = "".join(f" --distort {typed(one)}" for one in arguments.distort)
         command = f"deeper train {typed(arguments.source)}{flags} --policy {typed(out / POLICY)}"
         console.print(f"next: {printable(command, 400)}", soft_wrap=True)

@@ -187,6 +187,8 @@ def _errors(console: Console, evaluation: Evaluation, arguments: Arguments) -> N
     steps = [(f"deeper compare {run} OTHER_RUN", "is it better than another, on the same pictures?")]
     if (arguments.run / "tensorboard").is_dir():  # a bundle alone has none
         steps.insert(0, (f"deeper board {run}", "misclassified pictures, statistics of every layer"))
+    if mistakes and arguments.source is None:
+        steps.insert(0, (f"deeper inspect {run}", "why: which training distortion the errors look like"))
     if len(mistakes) > arguments.errors:
         steps.insert(0, (f"deeper evaluate {run} --json", f"all {len(mistakes):,} errors, the whole confusion matrix"))
     width = max(len(step) for step, _ in steps)

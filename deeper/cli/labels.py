@@ -79,7 +79,7 @@ def _said(line: str) -> None:
 def _reason(one: Suspect) -> str:
     """A leak or a duplicate is worth nothing without the other picture's name."""
     reasons = ", ".join(one.reasons)
-    return f"{reasons}: {printable(one.detail, 120)}" if {"leak", "duplicate"} & {*one.reasons} else reasons
+    return f"{reasons}: {printable(one.detail, 400)}" if {"leak", "duplicate"} & {*one.reasons} else reasons
 
 
 def _print_text(doubts: Doubts, dataset: Path, out: Path, arguments: Arguments) -> None:

@@ -164,7 +164,10 @@ def _report(arguments: Arguments, done: int, failed: list[Failed]) -> None:
         )
     if not done:
         first = f"{printable(failed[0].source)}: {failed[0].reason}"
-        raise SourceError(f"none of the {len(failed):,} files could be classified; the first: {first}")
+        spaces = (
+            " (a path with spaces wants quotes)" if len(failed) > 1 and not os.path.exists(failed[0].source) else ""
+        )
+        raise SourceError(f"none of the {len(failed):,} files could be classified; the first: {first}{spaces}")
     if failed:
         print(f"{len(failed):,} of {done + len(failed):,} files could not be classified:", file=sys.stderr)
     for one in failed:

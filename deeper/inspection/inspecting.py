@@ -115,7 +115,16 @@ def inspect(
         against=_against(subject, evaluation, against, device, model) if against is not None else None,
         policy=policy,
         policy_path=str(written) if written else None,
-        verdict=verdicts.of_all(evidence, len(wrong), reason) + (f" ({_TEST}.)" if diagnosis else ""),
+        verdict=" ".join(
+            filter(
+                None,
+                (
+                    verdicts.of_all(evidence, len(wrong), reason),
+                    verdicts.of_backlog(evaluation.accuracy, evaluation.interval[1], found.facts),
+                    f"({_TEST}.)" if diagnosis else "",
+                ),
+            )
+        ),
         notes=tuple(notes),
         seconds=clock.seconds,
     )

@@ -61,14 +61,16 @@ def draw_suspects(dataset: Dataset, suspects: Sequence[Suspect], path: Path, *, 
                 edge.set_color(colour)
                 edge.set_linewidth(1.2)
             arrow = f" → {printable(suspect.suggested, 20)}" if suspect.suggested else ""
-            words = "\n".join(figures.wrapped(f"{printable(suspect.given, 20)}{arrow}", 21)[:3])
+            words = "\n".join(figures.wrapped(f"{printable(suspect.given, 20)}{arrow}", 17)[:3])
             below = f"{_WORDS[suspect.reasons[0]]} {suspect.confidence:.2f}"
             # Other people's names are no formulas.
             place: dict[str, Any] = {"parse_math": False, "va": "top"}
             figure.text(left / width, (top - side - 0.05) / height, words, weight="bold", **place)
             line = 0.05 + 0.13 * (1 + words.count("\n"))
             figure.text(left / width, (top - side - line) / height, below, color=colour, fontsize=6, **place)
-            name = printable(suspect.id, 26)
+            # Its end tells files apart.
+            name = printable(suspect.id, 1000)
+            name = name if len(name) <= 26 else f"…{name[-25:]}"
             figure.text(
                 left / width, (top - side - line - 0.11) / height, name, color=figures.GREY, fontsize=5, **place
             )

@@ -125,6 +125,11 @@ def find_doubts(
     suspects = _with_neighbours(chosen, whole, spread, judge.classes)
     clock.lap("neighbours")
     notes = _notes(judge, len(found.suspects), len(suspects))
+    if twice := found.doubled(copies):
+        what = "picture is" if twice == 1 else "pictures are"
+        notes += (
+            f"{twice:,} {what} in one split more than once, under one label: not listed, and counted more than once",
+        )
     return Doubts(
         source=str(dataset.path),
         dataset_hash=dataset.info.hash,
@@ -254,6 +259,11 @@ class _Found:
                         ]
                         copies = ", ".join(self._named(one) for one in others)
                         self.add(place, "leak", likeness, f"{_STAYS if stays else _GOES}: {copies}")
+
+    def doubled(self, groups: Sequence[Group]) -> int:
+        """Copies beyond the first within one split and under one label, which nobody has to decide about."""
+        alone = [group for group in groups if len({*self.whole.owners[group.members].tolist()}) == 1]
+        return sum(len(group.members) - 1 for group in alone if len(np.unique(self.whole.labels[group.members])) == 1)
 
     def outliers(self, strange: NDArray[np.float64]) -> None:
         for position in np.argsort(-strange, kind="stable").tolist():

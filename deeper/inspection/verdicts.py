@@ -48,9 +48,12 @@ def of_evidence(one: Evidence, judge: JudgeFacts) -> str:
         return f"The {name} cannot change grey pictures."
     if judge.weak:
         return f"Not enough evidence on the {name}: the judge is right on only {judge.accuracy:.0%} of the pictures."
-    undone = _UNDONE.get(one.distortion, f"beside training pictures of that class after {name}")
+    if one.distortion in _UNDONE:
+        like = f"the predicted class {_UNDONE[one.distortion]}"
+    else:
+        like = f"training pictures of the predicted class after the {name}"
     seen = (
-        f"{one.collided} of {one.errors} errors look like the predicted class {undone} "
+        f"{one.collided} of {one.errors} errors look like {like} "
         f"({counts(one.collided_interval, one.errors)}); placebos {_placebos(one)}"
     )
     if one.accused:
@@ -151,6 +154,17 @@ def of_all(evidence: Sequence[Evidence], errors: int, no_judge: str = "") -> str
     rest = [plainly(one.distortion) for one in accused[1:]]
     also = f" Also accused: {', '.join(rest)}." if rest else ""
     return f"{plainly(accused[0].distortion).capitalize()}: {accused[0].verdict}{also}"
+
+
+def of_backlog(accuracy: float, upper: float, judge: JudgeFacts | None) -> str:
+    """What to do where the judge knows more than the run, whose accuracy is at most `upper`; empty where it does not:
+    then the pictures can be told apart, and distortions are not the first thing to look at."""
+    if judge is None or judge.accuracy_here <= upper:
+        return ""
+    return (
+        f"The judge, small networks, is right on {judge.accuracy_here:.1%} of these pictures, the run on {accuracy:.1%}: it "
+        "has learned less than they allow. Train longer, or begin with a smaller network or size."
+    )
 
 
 def caused(one: Evidence) -> bool:

@@ -84,8 +84,8 @@ def size_notices(written: Written) -> list[str]:
     if not tiny:
         return []
     width, height = min(tiny, key=lambda size: size[0] * size[1])
-    text = f"{len(tiny):,} kept pictures are under {TINY} pixels wide or high, the smallest {width}×{height}"
-    return [f"{text}: see whether they belong there"]
+    many = f"{len(tiny):,} kept pictures are" if len(tiny) > 1 else "a kept picture is"
+    return [f"{many} under {TINY} pixels wide or high, the smallest {width}×{height}: see whether it belongs there"]
 
 
 def _names(names: Sequence[str], limit: int = 8) -> str:

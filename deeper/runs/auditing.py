@@ -63,7 +63,11 @@ def audit(
 
 
 def warn_before_training(
-    dataset: Dataset, options: Options, policy: Policy | None, say: Callable[[str], None]
+    dataset: Dataset,
+    options: Options,
+    policy: Policy | None,
+    say: Callable[[str], None],
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Finding, ...]:
     """Audit those of a recipe's distortions that flip or rotate far, and say by name which classes cannot bear them.
 
@@ -76,7 +80,7 @@ def warn_before_training(
     named = ", ".join(one.describe() for one in suspects)
     say(f"{named}: checking which classes can bear it, by small networks that never saw it (--no-audit skips this)")
     try:
-        found = audit_dataset(dataset, suspects, per_class=_QUICK, fill=options.fill, notice=say)
+        found = audit_dataset(dataset, suspects, per_class=_QUICK, fill=options.fill, notice=say, progress=progress)
     except (DatasetError, DivergedError) as error:
         say(f"not checked: {error}")
         return ()

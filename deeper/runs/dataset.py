@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from deeper.errors import DatasetError, StorageError
+from deeper.errors import DatasetError, SourceError, StorageError, printable
 from deeper.records import BuildOptions, Dataset, build, open_source
 
 
@@ -33,6 +33,15 @@ def dataset_for(
         return source
     if isinstance(source, (str, Path)) and is_dataset(Path(source)):
         return Dataset(source)
+    if (
+        isinstance(source, (str, Path))
+        and (Path(source) / "config.toml").is_file()
+        and (Path(source) / "checkpoints").is_dir()
+    ):
+        raise SourceError(
+            f"{printable(source)} is a run, not pictures; give a dataset or a source, such as the one it was trained on "
+            f"(config.toml names it)"
+        )
     opened = open_source(source)
     name = re.sub(r"[^\w.-]+", "-", opened.name).strip("-") or "pictures"
     target = (folder or Path("datasets")) / f"{name}-{opened.fingerprint()[:8]}"

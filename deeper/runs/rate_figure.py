@@ -66,7 +66,7 @@ def draw(found: FoundRate, path: Path) -> None:
             axes.axvline(found.recipe_rate, color=figures.GREY, linewidth=0.8, linestyle=(0, (3, 2)))
             _label(axes, found.recipe_rate, f"the recipe's {found.recipe_rate:.2g}", line=1, right=not after)
         axes.set_xlabel(
-            f"learning rate ({found.optimizer}, batches of {found.batch:,}); "
+            f"learning rate ({found.optimizer}, batches of {found.batch:,})\n"
             "triangle: steepest fall, square: lowest loss, suggested: midway"
         )
         axes.set_ylabel("training loss")

@@ -19,6 +19,7 @@ from deeper.errors import UsageError
 from deeper.inference import check_device
 from deeper.monitor import Console
 from deeper.records import Dataset
+from deeper.records.writing import ended_by_sigterm
 from deeper.runs.auditing import warn_before_training
 from deeper.runs.dataset import dataset_for
 from deeper.runs.folder import Config, Fold, PictureFacts, Run, is_run, relative_dataset
@@ -101,13 +102,20 @@ def train(
         return resume(target, device=chosen_device, workers=workers, quiet=quiet, handlers=handlers)
     stem = f"{dataset.info.name}-{plan.options.model.rpartition(':')[2]}-{plan.options.recipe}"
     with reserved(target, stem) as place:
+        shown: dict[str, Callable[[int, int], None]] = {}
+
+        def checked(what: str, done: int, total: int) -> None:
+            shown.setdefault(what, console.progress(what))(done, total)
+
         try:
-            config = configure(plan, dataset, place, device=device, policy=chosen_policy, notice=say)
-            work = Work(place, replace(config, fold=fold, share=share), dataset, workers, console, handlers)
-            if audit and not quiet:
-                warn_before_training(dataset, plan.options, chosen_policy, say)
-            work.begin()
-        except KeyboardInterrupt:
+            # From here on a termination leaves as little behind as Ctrl-C does.
+            with ended_by_sigterm():
+                config = configure(plan, dataset, place, device=device, policy=chosen_policy, notice=say)
+                work = Work(place, replace(config, fold=fold, share=share), dataset, workers, console, handlers)
+                if audit and not quiet:
+                    warn_before_training(dataset, plan.options, chosen_policy, say, checked)
+                work.begin()
+        except (KeyboardInterrupt, SystemExit):
             say("interrupted before the first step: there is nothing to go on with; the same command begins anew")
             raise
         return work.go()

@@ -26,7 +26,7 @@ from deeper.models import create, kernels
 from deeper.models.batch_norm import layers_of
 from deeper.models.blocks import BatchNorm
 from deeper.monitor import Console
-from deeper.monitor.position import clock
+from deeper.monitor.position import clock, in_words
 from deeper.records import Dataset
 from deeper.runs.artefact import Artefact
 from deeper.runs.estimate import estimate
@@ -57,6 +57,8 @@ USABLE_SHARE = 0.97
 # Of the minutes given, seconds after which the timing of a stage's first steps ends, and pictures that a validation is
 # timed on.
 TIMING_LIMIT, TIMED_PICTURES = 6.0, 200
+# Of an Inception: fewer steps than this hardly move it from its random weights.
+FEW_STEPS = 200
 # A run that takes more than so many times the minutes given says so.
 LATE = 1.25
 # Steps that are timed, and steps before them that are not, for the estimate of a run counted in epochs.
@@ -156,6 +158,9 @@ class Work:
         """Fix the number of steps of each stage, say what it will cost, write `config.toml`."""
         options, stages, pictures = self.config.options, self.stages, len(self.training)
         began = time.perf_counter()
+        if layers_of(self.model):
+            sizes = ", ".join(dict.fromkeys(in_words(stage.size) for stage in stages))
+            self.say(f"timing the first steps at {sizes}: on a slow machine this takes a while")
         # A schedule needs a length while the first steps are timed.
         self.state.steps = max(1, pictures // options.batch)
         counts = self.config.stage_steps or steps_of(stages, epochs=options.epochs, pictures=pictures)
@@ -185,6 +190,11 @@ class Work:
                     f"only {usable / expected:.0%} of the {options.minutes:g} minutes are left for the {sum(counts):,} steps; "
                     "starting, validation and checks take the rest: give more --minutes, or a smaller --size"
                 )
+        if options.minutes is not None and sum(counts) < FEW_STEPS and layers_of(self.model):
+            self.say(
+                f"only {sum(counts):,} steps fit into {options.minutes:g} minutes: so few teach a network of this size little; "
+                "a smaller one learns more from them (--model nielsen --size 64, say)"
+            )
         self.say(estimate(self.state, stages, counts, pictures=pictures, seconds=expected))
         if len(stages) > 1:
             self.say(describe_stages(stages, counts, each))
@@ -235,7 +245,12 @@ class Work:
                 self.say(f"the weights of the checkpoint of step {step:,} are not finite; taking the one before")
                 continue
             self.state.load(facts, tensors)
-            self.say(f"going on from step {step:,} of {self.state.steps:,}")
+            finished = step >= self.state.steps
+            self.say(
+                f"finished already, at step {step:,}: nothing is left to train"
+                if finished
+                else f"going on from step {step:,} of {self.state.steps:,}"
+            )
             return
         if self.config.steps == 0:
             raise RunError(f"{printable(run.path)} was never begun; delete it and train again")
