@@ -146,6 +146,13 @@ def test_of_many_copies_none_is_missed() -> None:
     assert found.suspects[1].detail == "lies in another split too: 4.png (test)"
 
 
+def test_copies_that_nobody_has_to_decide_about_are_counted() -> None:
+    """Within one split and under one label: 0, 1 and 2. Not 3, which has another label, nor 4 and 5, which leak."""
+    found = _Found(whole_of("ttttve", "aaabbb"), "abc", np.full((6, 3), 1 / 3, np.float32))
+    assert found.doubled(groups([Pair(0, 1, 1.0), Pair(0, 2, 1.0), Pair(4, 5, 1.0)])) == 2
+    assert found.doubled(groups([Pair(2, 3, 1.0)])) == 0
+
+
 def test_a_picture_in_three_splits_and_a_second_reason() -> None:
     whole = whole_of("tve", "aba")
     probabilities = np.array([[0.9, 0.1, 0], [0.9, 0.1, 0], [0.9, 0.1, 0]], np.float32)

@@ -8,7 +8,7 @@ from deeper.distortions import ClassRule, Policy
 from deeper.inspection import Cause, Evidence, JudgeFacts, Pair, Placebo
 from deeper.inspection.inspecting import _with_cause
 from deeper.inspection.suggestion import without
-from deeper.inspection.verdicts import of_all, of_evidence, of_policy
+from deeper.inspection.verdicts import of_all, of_backlog, of_evidence, of_policy
 
 JUDGE = JudgeFacts(description="", accuracy=0.99, interval=(0.98, 1.0), accuracy_here=0.99, weak=False, seconds=0.0)
 
@@ -39,6 +39,21 @@ FLIP = Evidence(
 def test_an_accusation_names_counts_placebos_and_the_worst_pairs():
     assert of_evidence(FLIP, JUDGE) == (
         "23 of 95 errors look like the predicted class once flipped left to right (16–32); placebos 2–4. Worst: 2→6, 5→2."
+    )
+
+
+def test_a_distortion_without_an_inverse_is_shown_beside_training_pictures():
+    crop = replace(FLIP, distortion="crop")
+    assert of_evidence(crop, JUDGE).startswith(
+        "23 of 95 errors look like training pictures of the predicted class after the crop (16–32)"
+    )
+
+
+def test_a_judge_that_knows_more_than_the_run_is_told():
+    assert of_backlog(0.9, 0.995, JUDGE) == of_backlog(0.9, 0.95, None) == ""
+    assert of_backlog(0.7, 0.84, JUDGE) == (
+        "The judge, small networks, is right on 99.0% of these pictures, the run on 70.0%: it has learned less than they "
+        "allow. Train longer, or begin with a smaller network or size."
     )
 
 

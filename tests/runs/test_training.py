@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 import tomllib
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deeper.errors import RunError, UsageError
+from deeper.errors import RunError, SourceError, UsageError
 from deeper.prediction import Classifier
 from deeper.runs import Fold, Run, evaluate_run, folds, repeat, resume, seed_names, train
 from deeper.runs.pictures import fold_members
@@ -130,6 +132,30 @@ def test_interrupted_before_the_first_step_says_what_is_left(small_dataset, tmp_
     with pytest.raises(KeyboardInterrupt):
         train(small_dataset, epochs=1, out=tmp_path / "run", options=QUICK)
     assert "interrupted before the first step" in capfd.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_terminated_before_the_first_step_leaves_as_little(small_dataset, tmp_path, capfd, monkeypatch):
+    def terminated(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(Work, "begin", terminated)
+    with pytest.raises(SystemExit) as ended:
+        train(small_dataset, epochs=1, out=tmp_path / "run", options=QUICK)
+    assert ended.value.code == 143
+    assert "interrupted before the first step" in capfd.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_taken_for_pictures(finished, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match="is a run, not pictures"):
+        train(finished.run.path, epochs=1, out=tmp_path / "run", quiet=True)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_finished_run_says_so(finished, capfd):
+    result = resume(finished.run.path)
+    assert result.step == 72 and "finished already, at step 72: nothing is left to train" in capfd.readouterr().err
 
 
 def test_every_validation_comes_with_a_report(small_dataset, tmp_path):
