@@ -108,7 +108,8 @@ def main(arguments: list[str] | None = None) -> None:
 
             print(f"deeper {__version__}")
         elif verb not in VERBS:
-            raise UsageError(f"no such verb{nearest(verb, VERBS)} (deeper --help explains them)")
+            known = ["--help", "--version"] if verb.startswith("-") else VERBS
+            raise UsageError(f"no such verb{nearest(verb, known)} (deeper --help explains them)")
         else:
             _run(verb, rest)
     except DeeperError as error:
