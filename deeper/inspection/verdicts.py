@@ -23,6 +23,8 @@ _UNDONE = {
     "hue": "with another hue",
 }
 _PAIRS, _CLASSES = 4, 12
+# How a verdict begins that accuses nobody, though there was somebody to look.
+_SHRUG = "Not enough evidence: "
 
 
 def plainly(name: str) -> str:
@@ -61,7 +63,7 @@ def of_evidence(one: Evidence, judge: JudgeFacts) -> str:
         worst = sorted(one.pairs, key=lambda pair: (not pair.significant, -pair.collided, pair.placebo_collided))
         shown = ", ".join(f"{printable(pair.label, 30)}→{printable(pair.predicted, 30)}" for pair in worst[:_PAIRS])
         return f"{seen}. Worst: {shown}."
-    return f"Not enough evidence: {seen} ({p_text(one.adjusted_p_value)})."
+    return f"{_SHRUG}{seen} ({p_text(one.adjusted_p_value)})."
 
 
 def of_unjudged(one: Evidence, reason: str) -> str:
@@ -150,6 +152,9 @@ def of_all(evidence: Sequence[Evidence], errors: int, no_judge: str = "") -> str
         none = f"Not enough evidence against any of the {len(evidence)} distortions in training"
         if no_judge:
             return f"{none}: {no_judge}."
+        looked = first.verdict.startswith(_SHRUG) and not any(one.cause for one in evidence)
+        if looked and not any(one.collided for one in evidence):
+            return f"{none}: by none of them does an error look like the predicted class."
         return f"{none}. Nearest, {plainly(first.distortion)}: {lowered(first.verdict)}"
     rest = [plainly(one.distortion) for one in accused[1:]]
     also = f" Also accused: {', '.join(rest)}." if rest else ""
@@ -174,5 +179,4 @@ def caused(one: Evidence) -> bool:
 
 def lowered(sentence: str) -> str:
     """A verdict as the second half of another sentence."""
-    start = "Not enough evidence: "
-    return sentence.removeprefix(start) if sentence.startswith(start) else sentence
+    return sentence.removeprefix(_SHRUG)

@@ -42,6 +42,14 @@ def test_an_accusation_names_counts_placebos_and_the_worst_pairs():
     )
 
 
+def test_where_nothing_collides_nothing_is_nearest():
+    nothing = replace(FLIP, accused=False, collided=0, verdict="Not enough evidence: …")
+    assert of_all([nothing, replace(nothing, distortion="shear")], 95) == (
+        "Not enough evidence against any of the 2 distortions in training: by none of them does an error look like the "
+        "predicted class."
+    )
+
+
 def test_a_distortion_without_an_inverse_is_shown_beside_training_pictures():
     crop = replace(FLIP, distortion="crop")
     assert of_evidence(crop, JUDGE).startswith(

@@ -42,7 +42,7 @@ def shares(bars: Sequence[Bar], title: str) -> str:
             _LABELS + _PLOT * min(1.0, value / top) for value in (bar.interval[0], bar.share, bar.interval[1])
         )
         parts.append(
-            f'<g class="{escape(bar.kind)}"><text class="name" x="{_LABELS - 12}" y="{y + 4:.1f}">{escape(_cut(bar.label, 50))}</text>'
+            f'<g class="{escape(bar.kind)}"><text class="name" x="{_LABELS - 12}" y="{y + 4:.1f}">{escape(_cut(bar.label, 58))}</text>'
             f'<line class="interval" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<circle cx="{middle:.1f}" cy="{y:.1f}" r="4.5"/>'
             f'<text class="value" x="{_LABELS + _PLOT + 12}" y="{y + 4:.1f}">{escape(bar.text)}</text></g>'
