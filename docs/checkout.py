@@ -51,7 +51,7 @@ def _api() -> str:
         value = getattr(deeper, name)
         lines += [f"## {name}", ""]
         if not (inspect.isclass(value) and issubclass(value, Exception)):
-            lines += [f"```python\n{signature(f'deeper.{name}', value)}\n```", ""]
+            lines += [f"```text\n{signature(f'deeper.{name}', value)}\n```", ""]
         lines += [paragraph(inspect.getdoc(value) or ""), ""]
     return "\n".join(lines)
 

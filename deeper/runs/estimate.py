@@ -1,4 +1,4 @@
-"""What a run will take of time, memory and disk, said before it starts."""
+"""What a run will take of time, memory and disk, said before it starts; and what of it came otherwise."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import sys
 from collections.abc import Sequence
 
 from deeper.batches import steps_per_epoch
-from deeper.monitor.position import clock
+from deeper.monitor.position import clock, in_words
 from deeper.training.course import Sized
 from deeper.training.state import State
+
+# Of an Inception: fewer steps than this hardly move it from its random weights.
+FEW_STEPS = 200
+# A run that takes more than so many times the minutes given says so.
+LATE = 1.25
 
 
 def estimate(
@@ -33,3 +38,45 @@ def estimate(
         f"{parameters:,} parameters, {sum(counts):,} steps ({epochs:.3g} epochs): {about}"
         f"{memory / 1e9:.1f} GB of memory, up to {disk / 1e6:,.0f} MB on disk"
     )
+
+
+def few_steps(minutes: float | None, steps: int) -> str | None:
+    """Of an Inception for which a user gave minutes: what to do where they hardly move it from its random weights."""
+    if minutes is None or steps >= FEW_STEPS:
+        return None
+    return (
+        f"only {steps:,} steps fit into {minutes:g} minutes: so few teach a network of this size little; a smaller one "
+        "learns more from them (--model nielsen --size 64, say)"
+    )
+
+
+def late(minutes: float | None, seconds: float) -> str | None:
+    """Why a finished training took longer than the minutes given. The number of steps is what a resume goes by, so it
+    stays as it was fixed when the first ones were timed."""
+    if minutes is None or seconds <= minutes * 60 * LATE:
+        return None
+    return (
+        f"training took {clock(seconds)} where --minutes {minutes:g} was asked: the machine has become busier since its "
+        "first steps were timed, and a number of steps once fixed stays"
+    )
+
+
+def timing(stages: Sequence[Sized]) -> str:
+    """Said before the first steps are timed, of an Inception: that is silent, and on a slow machine takes a minute."""
+    sizes = ", ".join(dict.fromkeys(in_words(stage.size) for stage in stages))
+    return f"timing the first steps at {sizes}: on a slow machine this takes a while"
+
+
+def cramped(minutes: float, share: float, steps: int) -> str:
+    """Where less than half of the minutes given is left for steps."""
+    return (
+        f"only {share:.0%} of the {minutes:g} minutes are left for the {steps:,} steps; starting, validation and checks "
+        "take the rest: give more --minutes, or a smaller --size"
+    )
+
+
+def going_on(step: int, steps: int) -> str:
+    """What a resume from `step` has before it."""
+    if step >= steps:
+        return f"finished already, at step {step:,}: nothing is left to train"
+    return f"going on from step {step:,} of {steps:,}"

@@ -26,10 +26,9 @@ from deeper.models import create, kernels
 from deeper.models.batch_norm import layers_of
 from deeper.models.blocks import BatchNorm
 from deeper.monitor import Console
-from deeper.monitor.position import clock, in_words
 from deeper.records import Dataset
 from deeper.runs.artefact import Artefact
-from deeper.runs.estimate import estimate
+from deeper.runs.estimate import cramped, estimate, few_steps, going_on, late, timing
 from deeper.runs.folder import Config, PictureFacts, Run, write_config
 from deeper.runs.initial import begin, reopened
 from deeper.runs.interrupts import Interrupts
@@ -54,13 +53,8 @@ if TYPE_CHECKING:
 
 # Of the minutes that the user gives, this share goes to steps and validations; the rest to starting and saving.
 USABLE_SHARE = 0.97
-# Of the minutes given, seconds after which the timing of a stage's first steps ends, and pictures that a validation is
-# timed on.
+# Of the minutes given: seconds after which timing a stage's first steps ends, and pictures that validation is timed on.
 TIMING_LIMIT, TIMED_PICTURES = 6.0, 200
-# Of an Inception: fewer steps than this hardly move it from its random weights.
-FEW_STEPS = 200
-# A run that takes more than so many times the minutes given says so.
-LATE = 1.25
 # Steps that are timed, and steps before them that are not, for the estimate of a run counted in epochs.
 ESTIMATE_STEPS = (3, 2)
 
@@ -159,8 +153,7 @@ class Work:
         options, stages, pictures = self.config.options, self.stages, len(self.training)
         began = time.perf_counter()
         if layers_of(self.model):
-            sizes = ", ".join(dict.fromkeys(in_words(stage.size) for stage in stages))
-            self.say(f"timing the first steps at {sizes}: on a slow machine this takes a while")
+            self.say(timing(stages))
         # A schedule needs a length while the first steps are timed.
         self.state.steps = max(1, pictures // options.batch)
         counts = self.config.stage_steps or steps_of(stages, epochs=options.epochs, pictures=pictures)
@@ -186,15 +179,9 @@ class Work:
                 pictures=pictures,
             )
             if usable < expected / 2:
-                self.say(
-                    f"only {usable / expected:.0%} of the {options.minutes:g} minutes are left for the {sum(counts):,} steps; "
-                    "starting, validation and checks take the rest: give more --minutes, or a smaller --size"
-                )
-        if options.minutes is not None and sum(counts) < FEW_STEPS and layers_of(self.model):
-            self.say(
-                f"only {sum(counts):,} steps fit into {options.minutes:g} minutes: so few teach a network of this size little; "
-                "a smaller one learns more from them (--model nielsen --size 64, say)"
-            )
+                self.say(cramped(options.minutes, usable / expected, sum(counts)))
+        if layers_of(self.model) and (warning := few_steps(options.minutes, sum(counts))):
+            self.say(warning)
         self.say(estimate(self.state, stages, counts, pictures=pictures, seconds=expected))
         if len(stages) > 1:
             self.say(describe_stages(stages, counts, each))
@@ -245,12 +232,7 @@ class Work:
                 self.say(f"the weights of the checkpoint of step {step:,} are not finite; taking the one before")
                 continue
             self.state.load(facts, tensors)
-            finished = step >= self.state.steps
-            self.say(
-                f"finished already, at step {step:,}: nothing is left to train"
-                if finished
-                else f"going on from step {step:,} of {self.state.steps:,}"
-            )
+            self.say(going_on(step, self.state.steps))
             return
         if self.config.steps == 0:
             raise RunError(f"{printable(run.path)} was never begun; delete it and train again")
@@ -343,7 +325,8 @@ class Work:
                     if isinstance(event, CheckpointDue):
                         self._save(event)
         assert finished is not None
-        self._say_if_late(finished)
+        if finished.reason == "done" and (overrun := late(self.config.options.minutes, finished.seconds)):
+            self.say(overrun)
         return Result(
             Run(self.path),
             finished.reason,
@@ -352,15 +335,6 @@ class Work:
             self.last,
             settled.to_plain() if settled else None,
         )
-
-    def _say_if_late(self, finished: Finished) -> None:
-        """The number of steps is what a resume goes by, so it stays as it was fixed when the first steps were timed."""
-        minutes, seconds = self.config.options.minutes, finished.seconds
-        if minutes is not None and finished.reason == "done" and seconds > minutes * 60 * LATE:
-            self.say(
-                f"training took {clock(seconds)} where --minutes {minutes:g} was asked: the machine has become busier since "
-                "its first steps were timed, and a number of steps once fixed stays"
-            )
 
     def _finish(self, finished: Finished) -> Settled | None:
         """Write the last bundle, its batch norm checked: of the last weights, or of the best where those are kept."""
