@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deeper.errors import DatasetError, SourceError, StorageError, printable
 from deeper.records import BuildOptions, Dataset, build, open_source
+from deeper.runs.folder import is_run
 
 
 def is_dataset(path: Path) -> bool:
@@ -33,14 +34,10 @@ def dataset_for(
         return source
     if isinstance(source, (str, Path)) and is_dataset(Path(source)):
         return Dataset(source)
-    if (
-        isinstance(source, (str, Path))
-        and (Path(source) / "config.toml").is_file()
-        and (Path(source) / "checkpoints").is_dir()
-    ):
+    if isinstance(source, (str, Path)) and is_run(Path(source)):
         raise SourceError(
             f"{printable(source)} is a run, not pictures; give a dataset or a source, such as the one it was trained on "
-            f"(config.toml names it)"
+            "(config.toml names it)"
         )
     opened = open_source(source)
     name = re.sub(r"[^\w.-]+", "-", opened.name).strip("-") or "pictures"

@@ -105,7 +105,9 @@ def train(
         shown: dict[str, Callable[[int, int], None]] = {}
 
         def checked(what: str, done: int, total: int) -> None:
-            shown.setdefault(what, console.progress(what))(done, total)
+            if what not in shown:
+                shown[what] = console.progress(what)
+            shown[what](done, total)
 
         try:
             # From here on a termination leaves as little behind as Ctrl-C does.

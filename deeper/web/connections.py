@@ -47,7 +47,7 @@ class Lingering:
     """A transport whose `close` goes on reading for a moment where the client has not finished its request.
 
     What is written in one turn of the event loop leaves in one call of the system: an answer is its headers and its
-    body, and where many are refused a second call costs as much as all the rest of the refusal.
+    body, and a second call is a third of what a refusal costs.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: Patient) -> None:
