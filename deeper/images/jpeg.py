@@ -18,7 +18,7 @@ from deeper.errors import SourceError
 MAGIC = b"\xff\xd8\xff"
 # Each scan of a progressive file passes over the whole picture, and an empty scan takes ten bytes: the product is
 # limited, or a small file could keep a processor busy for hours. An ordinary progressive file has about ten scans.
-_MAX_SCANNED = 4 << 30
+_MAX_SCANNED, _LEAST_SCAN = 4 << 30, 10
 # Warnings about files whose pixels are all there. A few stray bytes before the end marker are common in cameras' files.
 _HARMLESS = re.compile(
     r"Invalid SOS parameters|Unknown Adobe color transform|unknown JFIF revision"
@@ -50,7 +50,9 @@ def decode(data: bytes, header: Header, reduction: int = 1) -> NDArray[np.uint8]
 
     Raises: SourceError, for files that end early or whose scan is damaged.
     """
-    if header.height * header.width * data.count(b"\xff\xda") > _MAX_SCANNED:
+    pixels_each = header.height * header.width
+    # Counting takes longer than it sounds, and so small a file cannot hold so many.
+    if pixels_each * (len(data) // _LEAST_SCAN) > _MAX_SCANNED and pixels_each * data.count(b"\xff\xda") > _MAX_SCANNED:
         raise SourceError("a JPEG with far too many scans for its size; save it again")
     ink = header.colorspace in ("CMYK", "YCCK")
     wanted = "GRAY" if header.colorspace == "Gray" else "CMYK" if ink else "RGB"

@@ -8,12 +8,10 @@ from deeper.errors import SourceError, printable
 from deeper.records.info import SPLITS, DatasetInfo
 from deeper.records.options import BuildOptions
 from deeper.records.sources import Item, Rejected, Source
-from deeper.records.writing import Written
+from deeper.records.writing import TINY, Written
 
 # Where the largest class has so many times the pictures of the smallest, plain accuracy says little about that one.
 LOPSIDED = 10
-# Pixels of a side below which there is hardly anything to see: an icon, a spacer, a thumbnail of a thumbnail.
-TINY = 8
 
 
 def usable_items(source: Source) -> tuple[list[Item], list[Rejected]]:
@@ -80,12 +78,12 @@ def class_notices(info: DatasetInfo, options: BuildOptions) -> list[str]:
 
 def size_notices(written: Written) -> list[str]:
     """A warning about pictures that are hardly any. They are kept: a network takes what it is given."""
-    tiny = [(width, height) for height, width in zip(written.heights, written.widths) if min(height, width) < TINY]
-    if not tiny:
+    if not written.tiny:
         return []
-    width, height = min(tiny, key=lambda size: size[0] * size[1])
-    many = f"{len(tiny):,} kept pictures are" if len(tiny) > 1 else "a kept picture is"
-    return [f"{many} under {TINY} pixels wide or high, the smallest {width}×{height}: see whether it belongs there"]
+    width, height, identifier = min(written.tiny, key=lambda one: one[0] * one[1])
+    many = f"{len(written.tiny):,} kept pictures are" if len(written.tiny) > 1 else "a kept picture is"
+    smallest = f"the smallest {printable(identifier, 80)}, {width}×{height}"
+    return [f"{many} under {TINY} pixels wide or high, {smallest}: see whether it belongs there"]
 
 
 def _names(names: Sequence[str], limit: int = 8) -> str:

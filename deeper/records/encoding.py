@@ -20,11 +20,12 @@ from deeper.records.info import Moments
 from deeper.records.picture import Facts
 
 MAX_FILE_BYTES = 256 << 20
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # Rows summed at once: 128 · 255² is below 2²⁴, so that every sum in float32 is a whole number that it holds exactly,
-# in whatever order the linear algebra adds; across blocks, in float64, the same holds up to 2⁵³ (10¹¹ pixels).
+# in whatever order it is added up; across blocks, in float64, the same holds up to 2⁵³ (10¹¹ pixels).
 _ROWS = 128
-# Beyond so many pixels of one picture only some of its rows are summed.
-_SUMMED_PIXELS = 1 << 14
+# Of a picture of more pixels than the first only some rows are summed, so many that the second is left.
+_EXACT_PIXELS, _SUMMED_PIXELS = 1 << 14, 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +123,18 @@ def _load(chunk: Chunk, position: int) -> tuple[NDArray[np.uint8], bytes, str]:
 
 def _read(path: str) -> bytes:
     # Not blocking: what was a file when it was listed may have become a FIFO, whose opening would wait for ever.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:
+    descriptor = os.open(path, _FLAGS)
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise SourceError("is no regular file")
         if status.st_size > MAX_FILE_BYTES:
             raise SourceError(f"has {status.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
-        data = file.read()
+        data = os.read(descriptor, status.st_size + 1)
+        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size + 1 - len(data))):
+            data += more
+    finally:
+        os.close(descriptor)
     if not data:
         raise SourceError("is empty (0 bytes)")
     return data
@@ -138,40 +143,40 @@ def _read(path: str) -> bytes:
 def moments(pixels: NDArray[np.uint8]) -> Moments:
     """Sums of the values and of their squares, per channel. `pixels`: H × W × C.
 
-    Exact up to 2¹⁴ pixels (128 × 128). Of a larger picture every k-th row is summed, for the smallest k that leaves so
-    many, and counted k times: adding up all would cost a third of decoding, for digits that no
-    normalisation needs.
+    Exact up to 2¹⁴ pixels (128 × 128). Of a larger picture every k-th row is summed, for the smallest k that leaves at
+    most 2¹² pixels, and at least 16 rows, and counted k times: adding up all would cost a third of decoding, for digits
+    that no normalisation needs.
     """
     height, width, channels = pixels.shape
-    every = _every(height, width, _SUMMED_PIXELS)
-    rows = np.ascontiguousarray(pixels[::every]).reshape(-1, width * channels)
-    sums = np.zeros(width * channels)
-    squares = np.zeros(width * channels)
+    every = _every(height, width, _EXACT_PIXELS, _SUMMED_PIXELS)
+    rows = pixels[::every].reshape(-1, width * channels)
+    columns = np.zeros((2, width * channels))
     for first in range(0, len(rows), _ROWS):
         block = rows[first : first + _ROWS].astype(np.float32)
-        ones = np.ones(len(block), np.float32)
-        sums += ones @ block
+        columns[0] += np.add.reduce(block, 0)
         np.multiply(block, block, out=block)
-        squares += ones @ block
-    by_channel = sums.reshape(width, channels).sum(axis=0), squares.reshape(width, channels).sum(axis=0)
+        columns[1] += np.add.reduce(block, 0)
+    sums, squares = (np.ones(width) @ columns.reshape(2, width, channels)).tolist()
     return Moments(
         pixels=len(rows) * width * every,
-        sums=tuple(int(total) * every for total in by_channel[0]),
-        squares=tuple(int(total) * every for total in by_channel[1]),
+        sums=tuple(int(total) * every for total in sums),
+        squares=tuple(int(total) * every for total in squares),
     )
 
 
-# What `_SUMMED_PIXELS` has been.
-_LIMITS = (1 << 14, 1 << 16)
+# What they have been.
+_LIMITS = ((_EXACT_PIXELS, _SUMMED_PIXELS), (1 << 14, 1 << 14), (1 << 16, 1 << 16))
 
 
 def counted_pixels(height: int, width: int) -> tuple[int, int]:
     """How many pixels of a picture of this size `moments` counts, at least and at most: versions of it have summed more
     or fewer rows of large pictures, and a dataset may have grown by several."""
-    counts = [-(-height // every) * width * every for every in (_every(height, width, limit) for limit in _LIMITS)]
+    counts = [-(-height // every) * width * every for every in (_every(height, width, *both) for both in _LIMITS)]
     return min(counts), max(counts)
 
 
-def _every(height: int, width: int, limit: int) -> int:
+def _every(height: int, width: int, exact: int, limit: int) -> int:
     """Of how many rows one is summed. Of a strip of few rows more are needed, or their number would be a poor weight."""
+    if height * width <= exact:
+        return 1
     return max(1, min(-(-height * width // limit), height // 16))

@@ -63,7 +63,18 @@ def _feature(value: Value) -> bytes:
 
 def entry(name: str, value: Value) -> bytes:
     """One key with its value, for `example`. Raises: TypeError, ValueError, for what no feature can hold."""
+    if isinstance(value, (bytes, str)):
+        return _bytes_entry(name.encode(), _as_bytes(value))
     return _field(1, _field(1, name.encode()) + _field(2, _feature(value)))
+
+
+def _bytes_entry(name: bytes, value: bytes) -> bytes:
+    """The entry of one byte string: the lengths first, from the inside out, so that a picture is copied once."""
+    head = b"\x0a" + varint(len(value))
+    for number in (_BYTES, 2):
+        head = bytes((number << 3 | 2,)) + varint(len(head) + len(value)) + head
+    head = b"\x0a" + varint(len(name)) + name + head
+    return b"".join((b"\x0a", varint(len(head) + len(value)), head, value))
 
 
 def example(entries: Iterable[bytes]) -> bytes:

@@ -26,6 +26,9 @@ from deeper.records.workers import Workers, available_processors
 
 Progress = Callable[[int, int], None]
 
+# Pixels of a side below which there is hardly anything to see: an icon, a spacer, a thumbnail of a thumbnail.
+TINY = 8
+
 # A chunk is long enough to hide the cost of a pipe and short enough to keep both processors busy to the end, and its
 # bytes bound the memory that waits.
 _CHUNK_PICTURES = 512
@@ -49,6 +52,8 @@ class Written:
     training: dict[int, Moments] = field(default_factory=dict)
     """Sums over the training pictures with so many channels."""
     rejected: list[Rejected] = field(default_factory=list)
+    tiny: list[tuple[int, int, str]] = field(default_factory=list)
+    """Width, height and id of the pictures with a side below `TINY`."""
 
     @property
     def kept(self) -> int:
@@ -127,6 +132,8 @@ def chunks_of(
 def _weight(item: Item) -> int:
     if item.path is None:
         return 0 if item.array is None else item.array.nbytes
+    if item.size is not None:
+        return item.size
     try:
         return os.stat(item.path).st_size
     except (OSError, ValueError):
@@ -175,7 +182,7 @@ def write_items(
                 for chunk, encoded in _encoded(pool, chunks_of(items, positions, index_of, channels)):
                     writer.write(encoded.records, encoded.sizes)
                     counts.update(chunk.labels[row] for row in encoded.kept)
-                    _note(written, encoded, split == "train")
+                    _note(written, chunk, encoded, split == "train")
                     rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
                     start += len(chunk.ids)
                     done += len(chunk.ids)
@@ -201,9 +208,12 @@ def _encoded(pool: Workers, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, En
         yield under_way.pop(0), encoded
 
 
-def _note(written: Written, encoded: Encoded, training: bool) -> None:
+def _note(written: Written, chunk: Chunk, encoded: Encoded, training: bool) -> None:
     written.heights += encoded.heights
     written.widths += encoded.widths
+    if min((*encoded.heights, *encoded.widths), default=TINY) < TINY:
+        sizes = zip(encoded.widths, encoded.heights, encoded.kept, strict=True)
+        written.tiny += [(width, height, chunk.ids[row]) for width, height, row in sizes if min(width, height) < TINY]
     written.channels.update(encoded.channels)
     if not training:
         return

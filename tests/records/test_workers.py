@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +88,49 @@ def test_workers_that_do_not_start_are_done_without(monkeypatch: pytest.MonkeyPa
         assert [len(answer.kept) for answer in pool.encode([chunk(0, 3), chunk(3, 4)])] == [3, 4]
 
 
-def test_processes_end_with_the_block() -> None:
-    with Workers(2) as pool:
-        list(pool.encode([chunk(0, 3)]))
-        processes = [worker.process for worker in pool._all]
-        assert all(process.poll() is None for process in processes)
-    assert all(process.poll() is not None for process in processes)
+def alive(group: int) -> bool:
+    """Whether a process of the group is there, and no zombie."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            return True
+    return False
+
+
+def ended(group: int, seconds: float = 10) -> bool:
+    """Whether they are all gone soon."""
+    until = time.monotonic() + seconds
+    while alive(group) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not alive(group)
+
+
+def test_one_interpreter_is_started_and_its_copies_share_the_work() -> None:
+    with Workers(3) as pool:
+        list(pool.encode([chunk(number, 1) for number in range(12)]))
+        (crew,) = pool._crews
+        group = crew.process.pid
+        assert [worker.ready for worker in crew.workers] == [True] * 3
+        assert alive(group)
+    assert crew.process.poll() is not None
+    assert ended(group)
+
+
+def test_no_worker_outlives_a_parent_that_was_killed() -> None:
+    script = (
+        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "from deeper.records.workers import Workers\n"
+        "with Workers(3) as pool:\n"
+        "    print(pool._crews[0].process.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parents[2])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        group = int(parent.stdout.readline())
+        assert alive(group)
+        parent.kill()
+    assert ended(group)

@@ -51,7 +51,15 @@ def open_folder(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     folders = ["/".join(file.parts[depth - 1 : -1]) if len(file.parts) > depth + 1 else None for file in inside]
     groups, group_notices = groups_of(identifiers, options.group_by, folders=folders)
     items = [
-        Item(identifier, file.parts[depth - 1], splits[file.parts[0]] if splits else None, group, file.path, None)
+        Item(
+            id=identifier,
+            label=file.parts[depth - 1],
+            split=splits[file.parts[0]] if splits else None,
+            group=group,
+            path=file.path,
+            array=None,
+            size=file.size,
+        )
         for identifier, file, group in zip(identifiers, inside, groups)
     ]
     notices += _about_classes(classes, class_folders, found, depth, shown)

@@ -23,10 +23,12 @@ class Item:
     """`train`, `validation` or `test` where the source says so."""
     group: str | None
     """All pictures of one group stay in one split."""
-    path: Path | None
+    path: str | Path | None
     """Read the bytes here …"""
     array: NDArray[np.uint8] | None
     """… or take this picture, H×W or H×W×C."""
+    size: int | None = None
+    """Bytes of the file, where the listing has seen them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def open_table(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     else:
         groups, group_notices = groups_of(identifiers, options.group_by)
         notices += group_notices
-    items = [Item(row.id, row.label, row.split, group, row.path, None) for row, group in zip(rows, groups)]
+    items = [Item(row.id, row.label, row.split, group, row.path, None, row.size) for row, group in zip(rows, groups)]
     classes = in_natural_order(row.label for row in rows)
     name = clean(path.stem) or "table"
     return Listing(

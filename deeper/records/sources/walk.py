@@ -31,7 +31,7 @@ class Found:
     """One regular file. `parts`: cleaned names below the root; `path`: where to read it."""
 
     parts: tuple[str, ...]
-    path: Path
+    path: str
     size: int
     modified: int
     """Nanoseconds."""
@@ -126,7 +126,6 @@ def _place(
     linked: list[tuple[Path, tuple[str, ...]]],
 ) -> None:
     parts = (*parents, clean(entry.name))
-    path = Path(entry.path)
     lower = entry.name.lower()
     if lower.startswith(".") or lower in _HIDDEN_FOLDERS:
         result.skipped["hidden"] += 1
@@ -140,10 +139,11 @@ def _place(
         result.rejected.append(Rejected("/".join(parts), reason))
         return
     if stat.S_ISDIR(status.st_mode):
+        folder = Path(entry.path)
         if entry.is_symlink():
-            linked.append((path, parts))
-        elif _is_new(path, parts, seen, result):
-            waiting.append((path, parts))
+            linked.append((folder, parts))
+        elif _is_new(folder, parts, seen, result):
+            waiting.append((folder, parts))
         return
     kind = special(status.st_mode)
     if kind is not None:
@@ -151,7 +151,7 @@ def _place(
     elif lower in _NO_PICTURE_NAMES or os.path.splitext(lower)[1] in _NO_PICTURE_SUFFIXES:
         result.skipped["not named as a picture"] += 1
     else:
-        result.files.append(Found(parts, path, status.st_size, status.st_mtime_ns))
+        result.files.append(Found(parts, entry.path, status.st_size, status.st_mtime_ns))
 
 
 def _is_new(

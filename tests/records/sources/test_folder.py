@@ -43,7 +43,7 @@ def test_one_folder_per_class(tmp_path: Path) -> None:
     assert source.name == "animals" and source.classes == ("cat", "dog")
     assert ids(source) == ["cat/1.jpg", "cat/indoor/sofa/3.jpg", "dog/2.jpg", "dog/10.jpg"]
     assert [item.label for item in source.items] == ["cat", "cat", "dog", "dog"]
-    assert all(item.path is not None and item.path.is_file() and item.array is None for item in source.items)
+    assert all(item.path is not None and Path(item.path).is_file() and item.array is None for item in source.items)
     assert str(tmp_path) not in source.description
 
 
@@ -205,7 +205,7 @@ def test_names_of_every_kind(tmp_path: Path) -> None:
     assert sorted(ids(source)) == sorted(strange)
     assert "new\nline" in source.classes
     for item in source.items:
-        assert item.path is not None and item.path.read_bytes() == b"picture " + item.id.encode()
+        assert item.path is not None and Path(item.path).read_bytes() == b"picture " + item.id.encode()
 
 
 def test_decomposed_names_get_the_id_of_composed_ones(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_decomposed_names_get_the_id_of_composed_ones(tmp_path: Path) -> None:
     one = open_source(make(tmp_path / "linux", f"{NFC}/{NFC}.jpg", "other/1.jpg"))
     two = open_source(make(tmp_path / "mac", f"{NFD}/{NFD}.jpg", "other/1.jpg"))
     assert ids(one) == ids(two) and one.classes == two.classes == (NFC, "other")
-    assert two.items[0].path is not None and two.items[0].path.is_file()
+    assert two.items[0].path is not None and Path(two.items[0].path).is_file()
     both = open_source(make(tmp_path / "both", f"cat/{NFC}.jpg", f"cat/{NFD}.jpg", "dog/1.jpg"))
     assert ids(both) == [f"cat/{NFC}.jpg", "dog/1.jpg"]
     assert "Unicode form" in reasons(both)[f"cat/{NFC}.jpg"]
@@ -223,7 +223,7 @@ def test_decomposed_names_get_the_id_of_composed_ones(tmp_path: Path) -> None:
 def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
     source = open_source(make(tmp_path, os.fsdecode(b"cat/caf\xe9.jpg"), os.fsdecode(b"d\xf8g/1.jpg")))
     assert ids(source) == [r"cat/caf\xe9.jpg", r"d\xf8g/1.jpg"]
-    assert source.items[0].path is not None and source.items[0].path.is_file()
+    assert source.items[0].path is not None and Path(source.items[0].path).is_file()
     for item in source.items:
         item.id.encode()
         item.label.encode()
