@@ -185,6 +185,13 @@ def application(models: Models, options: ServingOptions | None = None) -> ASGIAp
     handlers: dict[Any, Any] = {HTTPException: refused, Refused: told, Exception: broken}
     app = Starlette(routes=routes, lifespan=life, exception_handlers=handlers)
     app.router.redirect_slashes = False
+
+    def admit(method: str) -> None:
+        # Whoever posts wants a model's answer. Where none has room, finding out which one is half of what refusing costs.
+        batchers = [one.batcher for one in models.by_name.values() if one.batcher is not None]
+        if method == "POST" and batchers and all(one.full for one in batchers):
+            batchers[0].check(1)
+
     return Guard(
         app,
         hosts=options.hosts,
@@ -192,6 +199,7 @@ def application(models: Models, options: ServingOptions | None = None) -> ASGIAp
         token=options.token,
         # The page holds nothing of the models; it asks for the token itself.
         public=lambda path: path == "/" or path.startswith("/page/"),
+        admit=admit,
         noted=metrics.note_request,
     )
 

@@ -96,6 +96,11 @@ class Batcher:
         self.waiting.clear()
         await asyncio.get_running_loop().run_in_executor(None, self._engine.shutdown)
 
+    @property
+    def full(self) -> bool:
+        """Whether not even one picture more would be let in."""
+        return self.pictures + self.coming >= self.limit
+
     def check(self, count: int) -> None:
         """Whether `count` pictures would be let in now.
 

@@ -88,6 +88,7 @@ class Guard:
     """Wraps `app`. `hosts`: further names under which clients may ask (a proxy's, a machine's); loopback names are
     always allowed, `*` allows all. `origins`: other origins whose pages may ask (CORS); none by default. `token`: a bearer
     token that every request must bring but health probes and those for paths of which `public(path)` is true.
+    `admit(method)`: raises `Refused` where nothing of the kind can be taken on; asked before the request is routed.
     `noted(method, path, status, seconds)`: called for each answer.
     """
 
@@ -99,10 +100,11 @@ class Guard:
         origins: tuple[str, ...] = (),
         token: str | None = None,
         public: Callable[[str], bool] = lambda path: False,
+        admit: Callable[[str], None] = lambda method: None,
         noted: Noted = lambda method, path, status, seconds: None,
     ) -> None:
         self.app, self.hosts, self.origins, self.token = app, hosts, origins, token
-        self.public, self.noted = public, noted
+        self.public, self.admit, self.noted = public, admit, noted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -137,6 +139,7 @@ class Guard:
             if refusal is not None:
                 await refusal(scope, receive, noting)
             else:
+                self.admit(scope["method"])
                 await self.app(scope, receive, noting)
         except Refused as error:
             if status == 0:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+_ENCODER = json.JSONEncoder(default=str)
 REQUEST: ContextVar[str] = ContextVar("request", default="")
 """The id of the request that is being answered; empty outside of any."""
 
@@ -37,7 +38,7 @@ class JsonLines(logging.Formatter):
             plain["trace"] = self.formatException(record.exc_info)
         if record.stack_info:
             plain["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(plain, default=str)
+        return _ENCODER.encode(plain)
 
 
 def log_as_json(stream: TextIO, level: int = logging.INFO) -> None:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deeper.web import Guard, error_response, json_response, log_as_json
+from deeper.web import Guard, Refused, error_response, json_response, log_as_json
 
 PAGE = "https://photos.example"
 
@@ -146,3 +146,30 @@ def test_every_line_of_the_log_is_json_with_time_level_and_request(log) -> None:
     )
     assert answered["milliseconds"] >= 0
     assert lines[-1]["logger"] == "uvicorn.error" and lines[-1]["level"] == "warning" and "request" not in lines[-1]
+
+
+def test_what_cannot_be_taken_on_is_refused_before_it_is_routed() -> None:
+    def admit(method: str) -> None:
+        if method == "POST":
+            raise Refused(503, "full", {"retry-after": "7"})
+
+    asked = client(token="s3cret", admit=admit)
+    allowed = {"authorization": "Bearer s3cret"}
+    answer = asked.get("/nowhere", allowed, "POST")
+    assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (503, {"error": "full"}, "7")
+    assert answer.headers["x-request-id"]
+    # Who may not ask learns nothing of it, and who only looks is let through.
+    assert asked.get("/nowhere", method="POST").status_code == 401
+    assert asked.get("/nowhere", allowed).status_code == 404
+
+
+def test_headers_for_browsers_go_with_what_they_could_show() -> None:
+    async def page(request: Request) -> Response:
+        return Response("<p>", media_type="text/html")
+
+    asked = Client(Guard(Starlette(routes=[Route("/", page)])))
+    shown, plain = asked.get("/").headers, asked.get("/nowhere", {"host": "elsewhere.example"}).headers
+    for name in ("x-content-type-options", "cross-origin-resource-policy"):
+        assert name in shown and name in plain
+    for name in ("content-security-policy", "x-frame-options", "referrer-policy", "permissions-policy"):
+        assert name in shown and name not in plain
