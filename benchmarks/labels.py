@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("random", "alike", "flowers"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seeds", type=int, help="networks per fold of the judge")
+    parser.add_argument("--seeds", type=int, default=1, help="networks per fold of the judge")
     parser.add_argument("--folds", type=int)
     parser.add_argument("--epochs", type=float)
     arguments = parser.parse_args()

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from deeper import files
 from deeper.audit.fitting import Fitted, architecture_for, preprocess_for
 from deeper.audit.network import network
-from deeper.audit.options import JudgeOptions, seeds_for, way_of_training
+from deeper.audit.options import JudgeOptions, way_of_training
 from deeper.download import cache_folder
 from deeper.errors import DeeperError, StorageError, printable
 from deeper.images import Preprocess
@@ -82,9 +82,8 @@ def _read(place: Path, dataset: Dataset, options: JudgeOptions) -> Fitted:
         preprocess = from_plain(Preprocess, facts["preprocess"], _FACTS)
         architecture = architecture_for(dataset, preprocess)
         networks: list[tuple[nn.Module, ...]] = []
-        seeds = seeds_for(options, len(folds))
         for fold in range(int(folds.max()) + 1):
-            networks.append(tuple(_network(tensors, fold, number, architecture) for number in range(seeds)))
+            networks.append(tuple(_network(tensors, fold, number, architecture) for number in range(options.seeds)))
         training = str(facts["training"])
     except (SafetensorError, DeeperError, KeyError, ValueError, RuntimeError) as error:
         raise _Damaged(printable(error, 80)) from None

@@ -14,7 +14,7 @@ from torch import nn
 from deeper import draws
 from deeper.audit.folds import assign_folds
 from deeper.audit.network import PHOTOGRAPH, network
-from deeper.audit.options import LARGEST_SIDE, REDUCED_SIDE, JudgeOptions, folds_for, seeds_for, training_options
+from deeper.audit.options import LARGEST_SIDE, REDUCED_SIDE, JudgeOptions, folds_for, training_options
 from deeper.batches import Pictures, Selected, in_order, open_pictures, steps_per_epoch
 from deeper.distortions.apply import Distorter
 from deeper.errors import DatasetError, printable
@@ -105,7 +105,7 @@ def fit_networks(
         raise DatasetError(reason)
     began = time.perf_counter()
     split = dataset.split("train")
-    count, seeds = folds_for(options, len(split)), seeds_for(options, len(split))
+    count = folds_for(options, len(split))
     folds = assign_folds(split.ids, split.labels, split.groups, count, options.seed)
     preprocess = preprocess_for(dataset, options)
     architecture = architecture_for(dataset, preprocess)
@@ -113,13 +113,15 @@ def fit_networks(
     pictures = open_pictures(split, preprocess)
     plans = [
         [
-            training_options(options, int((folds != fold).sum()), count * seeds, options.seed + 1000 * fold + number)
-            for number in range(seeds)
+            training_options(
+                options, int((folds != fold).sum()), count * options.seeds, options.seed + 1000 * fold + number
+            )
+            for number in range(options.seeds)
         ]
         for fold in range(count)
     ]
     total = sum(_steps(plan, int((folds != fold).sum())) for fold, each in enumerate(plans) for plan in each)
-    say(f"judge: training {count * seeds} small networks without distortions, {total:,} steps")
+    say(f"judge: training {count * options.seeds} small networks without distortions, {total:,} steps")
     done = 0
     networks: list[tuple[nn.Module, ...]] = []
     out_of_fold = np.zeros((len(split), len(dataset.classes)), np.float32)

@@ -13,8 +13,6 @@ from deeper.training.schedules import OneCycle
 VERSION = 2
 # Pictures that all networks together see: about 50 seconds of NielsenNet on one core with bf16 arithmetic.
 PICTURES_SEEN = 240_000
-# Passes over its pictures after which a network learns no more, and networks per fold after which averaging helps little.
-MOST_EPOCHS, MOST_SEEDS = 30.0, 3
 # From so many training pictures on, half of them are enough to learn from.
 MANY = 20_000
 # Pictures larger than this are judged at a reduced size: the judge must be quick, and may be weak, which it says.
@@ -28,8 +26,8 @@ class JudgeOptions:
     folds: int | None = None
     """Parts of the training split, each judged by networks that did not train on it; None: 2 from 20,000 pictures on,
     else 5."""
-    seeds: int | None = None
-    """Networks per fold; None: 1, and of a small split up to 3, while each can pass over its pictures 30 times."""
+    seeds: int = 1
+    """Networks per fold."""
     epochs: float | None = None
     """Passes over a network's pictures; None: so many that all networks together see 240,000, at most 30."""
     size: int | None = None
@@ -39,7 +37,7 @@ class JudgeOptions:
     def __post_init__(self) -> None:
         checks: tuple[tuple[bool, str, object], ...] = (
             (self.folds is None or self.folds >= 2, "folds must be at least 2", self.folds),
-            (self.seeds is None or self.seeds >= 1, "seeds must be at least 1", self.seeds),
+            (self.seeds >= 1, "seeds must be at least 1", self.seeds),
             (self.epochs is None or self.epochs > 0, "epochs must be above 0", self.epochs),
             (self.size is None or 12 <= self.size <= 128, "size must be from 12 to 128", self.size),
             (0 <= self.seed < 2**63, "seed must be in [0, 2^63)", self.seed),
@@ -59,24 +57,11 @@ def folds_for(options: JudgeOptions, pictures: int) -> int:
     return options.folds or (2 if pictures >= MANY else 5)
 
 
-def seeds_for(options: JudgeOptions, pictures: int) -> int:
-    """The number of networks per fold for a training split of so many pictures.
-
-    Longer training helps more than averaging (docs/log.md), so there are several only where none is shorter for it.
-    """
-    if options.seeds is not None:
-        return options.seeds
-    if options.epochs is not None:
-        return 1
-    learned = pictures * (folds_for(options, pictures) - 1)
-    return max(1, min(MOST_SEEDS, int(PICTURES_SEEN / (MOST_EPOCHS * max(1, learned)))))
-
-
 def training_options(options: JudgeOptions, pictures: int, networks: int, seed: int) -> Options:
     """How one of the judge's `networks` trains on `pictures`: no distortion of any kind."""
     # Small sets need enough steps, large ones large batches.
     batch = next((size for size in (256, 128, 64) if pictures >= 64 * size), 32)
-    epochs = options.epochs or min(MOST_EPOCHS, PICTURES_SEEN / (networks * max(1, pictures)))
+    epochs = options.epochs or min(30.0, PICTURES_SEEN / (networks * max(1, pictures)))
     return Options(
         recipe="judge",
         epochs=epochs,

@@ -37,8 +37,8 @@ class Arguments:
     folds: int | None = None
     """Parts of the training split, each judged by networks that did not train on it; 2 from 20,000 pictures on, else
     5, when not given."""
-    seeds: int | None = None
-    """Networks per part; more are slower and see better. When not given 1, and up to 3 where pictures are few."""
+    seeds: int = 1
+    """Networks per part; more are slower and see better."""
     epochs: float | None = None
     """Of each network; more are slower and see better."""
     json: bool = False

@@ -11,7 +11,7 @@ import pytest
 
 from deeper.audit import cache
 from deeper.audit.judge import Judge, judge_for
-from deeper.audit.options import JudgeOptions, seeds_for
+from deeper.audit.options import JudgeOptions
 from deeper.batches import open_pictures
 from deeper.errors import DatasetError, UsageError
 from deeper.records import BuildOptions, Dataset, build, open_source
@@ -125,19 +125,6 @@ def test_a_damaged_one_is_made_again(judged_noise: Dataset, tmp_path: Path, how:
     assert again.seconds > 0 and "is damaged" in heard[0] and "training it again" in heard[0]
     np.testing.assert_array_equal(again.out_of_fold, first.out_of_fold)
     assert judge_for(dataset, options=SOON).seconds == 0
-
-
-def test_few_pictures_are_read_by_several_networks() -> None:
-    assert [seeds_for(JudgeOptions(), pictures) for pictures in (3, 300, 720, 2_000, 2_001, 55_000)] == [
-        3,
-        3,
-        2,
-        1,
-        1,
-        1,
-    ]
-    # Who says how long they train says how many there are.
-    assert seeds_for(JudgeOptions(epochs=2), 300) == 1 and seeds_for(JudgeOptions(seeds=5, epochs=2), 55_000) == 5
 
 
 def test_several_networks_of_a_fold_are_averaged_and_kept(judged_noise: Dataset) -> None:
