@@ -25,7 +25,7 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # in whatever order it is added up; across blocks, in float64, the same holds up to 2⁵³ (10¹¹ pixels).
 _ROWS = 128
 # Of a picture of more pixels than the first only some rows are summed, so many that the second is left.
-_EXACT_PIXELS, _SUMMED_PIXELS = 1 << 14, 1 << 12
+_EXACT_PIXELS, _SUMMED_PIXELS = 1 << 14, 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,10 @@ def _read(path: str) -> bytes:
         if status.st_size > MAX_FILE_BYTES:
             raise SourceError(f"has {status.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
         data = os.read(descriptor, status.st_size + 1)
-        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size + 1 - len(data))):
-            data += more
+        if len(data) != status.st_size:
+            # It grows, or the file system does not tell lengths.
+            with open(descriptor, "rb", closefd=False) as file:
+                data += file.read(MAX_FILE_BYTES)
     finally:
         os.close(descriptor)
     if not data:
@@ -144,12 +146,13 @@ def moments(pixels: NDArray[np.uint8]) -> Moments:
     """Sums of the values and of their squares, per channel. `pixels`: H × W × C.
 
     Exact up to 2¹⁴ pixels (128 × 128). Of a larger picture every k-th row is summed, for the smallest k that leaves at
-    most 2¹² pixels, and at least 16 rows, and counted k times: adding up all would cost a third of decoding, for digits
-    that no normalisation needs.
+    most 2¹³ pixels, and at least 16 rows, and counted k times: adding up all would cost a third of decoding, for digits
+    that no normalisation needs. The row in the middle of each k stands for them: the first would give the upper edge,
+    which of photographs is another kind of row, the weight of k.
     """
     height, width, channels = pixels.shape
     every = _every(height, width, _EXACT_PIXELS, _SUMMED_PIXELS)
-    rows = pixels[::every].reshape(-1, width * channels)
+    rows = pixels[every // 2 :: every].reshape(-1, width * channels)
     columns = np.zeros((2, width * channels))
     for first in range(0, len(rows), _ROWS):
         block = rows[first : first + _ROWS].astype(np.float32)
@@ -164,14 +167,16 @@ def moments(pixels: NDArray[np.uint8]) -> Moments:
     )
 
 
-# What they have been.
+# What they have been; before the last change the first row of each k was summed.
 _LIMITS = ((_EXACT_PIXELS, _SUMMED_PIXELS), (1 << 14, 1 << 14), (1 << 16, 1 << 16))
 
 
 def counted_pixels(height: int, width: int) -> tuple[int, int]:
     """How many pixels of a picture of this size `moments` counts, at least and at most: versions of it have summed more
     or fewer rows of large pictures, and a dataset may have grown by several."""
-    counts = [-(-height // every) * width * every for every in (_every(height, width, *both) for both in _LIMITS)]
+    now, *before = (_every(height, width, *both) for both in _LIMITS)
+    counts = [len(range(now // 2, height, now)) * width * now]
+    counts += [len(range(0, height, every)) * width * every for every in before]
     return min(counts), max(counts)
 
 

@@ -3,7 +3,7 @@
 They are started as `python -c …` and spoken to through pipes, not made by multiprocessing: a forked copy of a
 process that runs torch's threads may hang, and a spawned one runs the user's script again. One interpreter is started,
 imports what is needed and forks the workers, having no threads itself: an interpreter costs 0.2 s of a processor, a
-copy 0.01. A worker ends when its pipe closes, so that none outlives a parent that was killed, and one that crashes
+copy 0.003. A worker ends when its pipe closes, so that none outlives a parent that was killed, and one that crashes
 costs the picture that it crashed on.
 """
 

@@ -187,7 +187,7 @@ def application(models: Models, options: ServingOptions | None = None) -> ASGIAp
     app.router.redirect_slashes = False
 
     def admit(method: str) -> None:
-        # Whoever posts wants a model's answer. Where none has room, finding out which one is half of what refusing costs.
+        # Whoever posts wants a model's answer. Where none has room, finding out which one is an eighth of what refusing costs.
         batchers = [one.batcher for one in models.by_name.values() if one.batcher is not None]
         if method == "POST" and batchers and all(one.full for one in batchers):
             batchers[0].check(1)

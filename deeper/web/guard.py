@@ -27,7 +27,7 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 # Of what a browser could show; to JSON, which it may not take for anything else, they would say nothing, and checking
-# them is a sixth of what a refusal costs.
+# them is a tenth of what a refusal costs.
 _SHOWN = (
     (
         b"content-security-policy",

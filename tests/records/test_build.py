@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from deeper import images
 from deeper.errors import DatasetError, SourceError, UsageError
 from deeper.records import BuildOptions, Dataset, build, open_source
-from deeper.records.encoding import moments
+from deeper.records.encoding import _read, moments
 from deeper.records.sources import Item, Source
 from deeper.records.sources.idx import parse_idx
 from deeper.records.verify import verify
@@ -108,10 +109,29 @@ def test_sums_of_a_large_picture_are_near(shape: tuple[int, int, int]) -> None:
     assert abs(found.pixels / (shape[0] * shape[1]) - 1) < 0.06
     np.testing.assert_allclose(
         found.mean(), pixels.reshape(-1, 3).mean(axis=0) / 255, rtol=0.015
-    )  # of 2^14 values or more
+    )  # of 2^13 pixels or more
     np.testing.assert_allclose(
         found.deviation(), pixels.reshape(-1, 3).std(axis=0) / 255, rtol=0.015
-    )  # of 2^14 values or more
+    )  # of 2^13 pixels or more
+
+
+def test_of_the_rows_of_a_large_picture_those_in_the_middle_are_summed() -> None:
+    rows = np.repeat(np.arange(224, dtype=np.uint8)[:, None, None], 224, axis=1)
+    found = moments(rows)
+    assert found.pixels == 224 * 224 and found.sums[0] / found.pixels == 111.5
+
+
+def test_a_file_whose_length_nobody_tells_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 40)
+    real = os.fstat
+
+    def untold(descriptor: int) -> os.stat_result:
+        told = list(real(descriptor))
+        told[stat.ST_SIZE] = 0
+        return os.stat_result(told)
+
+    monkeypatch.setattr("deeper.records.encoding.os.fstat", untold)
+    assert _read(str(tmp_path / "file")) == bytes(range(256)) * 40
 
 
 def test_mixed_grey_and_colour_have_three_channels_unless_one_is_asked_for(
