@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 # Of the minutes that the user gives, this share goes to steps and validations; the rest to starting and saving.
 USABLE_SHARE = 0.97
 # Of the minutes given: seconds after which timing a stage's first steps ends, and pictures that validation is timed on.
-TIMING_LIMIT, TIMED_PICTURES = 6.0, 200
+TIMING_LIMIT, TIMED_PICTURES = 9.0, 200
 # Steps that are timed, and steps before them that are not, for the estimate of a run counted in epochs.
 ESTIMATE_STEPS = (3, 2)
 

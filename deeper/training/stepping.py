@@ -203,7 +203,8 @@ def seconds_per_step(
 ) -> float:
     """Time `steps` real steps of a stage after `ignored` first ones, and leave the state as it was.
 
-    `limit`: seconds after which no further step is begun, once one was ignored and two were timed.
+    `limit`: seconds after which no further step is begun, once one was ignored and two were timed; after a third of them
+    no further one is ignored.
     """
     feed = replace(feed, course=Course([stage], [ignored + steps], pictures=len(feed.pictures)))
     stepper = Stepper(state, feed)
@@ -216,11 +217,11 @@ def seconds_per_step(
             stepper.forward_backward(batch)
             stepper.move()
             done += 1
-            late = time.perf_counter() - started > limit
-            if began == started and (done == ignored or late):
+            spent = time.perf_counter() - started
+            if began == started and (done == ignored or spent > limit / 3):
                 float(state.meter[0])  # waits for a GPU
                 ignored, began = done, time.perf_counter()
-            elif late and done >= ignored + 2:
+            elif spent > limit and done >= ignored + 2:
                 break
         float(state.meter[0])
         elapsed = time.perf_counter() - began
