@@ -6,7 +6,7 @@ import dataclasses
 import io
 import re
 from contextlib import redirect_stderr
-from typing import Annotated, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -19,12 +19,17 @@ def parse(arguments: type[Arguments], words: list[str], program: str) -> Argumen
     """Parse `words`; exits with 0 after --help.
 
     An option that is None until given shows no default in the help, and a repeatable one is repeated
-    (`--distort a --distort b`), so that it never swallows the positional argument behind it.
+    (`--distort a --distort b`), so that it never swallows the positional argument behind it. A positional argument is
+    called by its field's name. Help is the whole verb's, whatever else is typed.
 
     Raises: UsageError, for words that cannot be parsed: one line with what is wrong, the nearest flag, where to look.
     """
+    if {"-h", "--help"} & set(words[: words.index("--")] if "--" in words else words):
+        words = ["--help"]
     hints = get_type_hints(arguments, include_extras=True)
     for field in dataclasses.fields(arguments):  # type: ignore[arg-type]
+        if _is_named(hints[field.name]):
+            hints[field.name] = Annotated[hints[field.name], _shown(field, get_args(hints[field.name])[0])]
         if field.default is None or field.default is False or field.default == ():
             hint = "(repeatable)" if field.default == () else ""
             hints[field.name] = Annotated[hints[field.name], tyro.conf.arg(help_behavior_hint=hint)]
@@ -42,6 +47,21 @@ def parse(arguments: type[Arguments], words: list[str], program: str) -> Argumen
         if end.code != 2:
             raise
     raise UsageError(f"{_one_line(complaint.getvalue())} (see {program} --help)")
+
+
+def _is_named(hint: Any) -> bool:
+    """Whether it is a positional argument that is not shown by its choices."""
+    if tyro.conf.Positional not in getattr(hint, "__metadata__", ()):
+        return False
+    return not any(get_origin(kind) is Literal for kind in (get_args(hint)[0], *get_args(get_args(hint)[0])))
+
+
+def _shown(field: dataclasses.Field[Any], kind: Any) -> Any:
+    """How help shows a positional argument: RUN, [SOURCE] where it can be left out, PATH ... for one or more."""
+    name = field.name.upper()
+    if get_origin(kind) is tuple:
+        return tyro.conf.arg(metavar=f"{name.removesuffix('S')} ...", help_behavior_hint="(one or more)")
+    return tyro.conf.arg(metavar=name if field.default is dataclasses.MISSING else f"[{name}]")
 
 
 # What tyro says → what a person understands. The first that fits is taken.

@@ -93,7 +93,7 @@ def test_every_command_that_is_shown_can_be_typed(text: str) -> None:
         ("train mnist --optimizer adam", "--optimizer: wanted one of 'adamw', 'rmsprop', 'sgd', got 'adam'"),
         ("build photos --shape 28", "--shape: wanted {INT INT}|{INT INT INT}, got '28'"),
         ("build photos --shape", "got nothing"),
-        ("predict", "missing PATH: A run folder or a bundle (see deeper predict --help)"),
+        ("predict", "missing RUN: A run folder or a bundle (see deeper predict --help)"),
         ("completion tcsh", "wanted one of 'bash', 'fish', 'zsh', got 'tcsh'"),
     ],
 )
@@ -103,3 +103,24 @@ def test_what_cannot_be_parsed_is_one_line(words: str, says: str, capsys: pytest
     said = capsys.readouterr()
     assert ended.value.code == 2 and said.out == ""
     assert says in said.err and said.err.count("\n") == 1 and said.err.rstrip().endswith(")")
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        ("evaluate --help", "RUN [SOURCE]"),
+        ("evaluate runs/first photos --help", "RUN [SOURCE]"),
+        ("predict -h runs/first", "RUN PATH ..."),
+        ("train --epochs x --help", "[SOURCE]"),
+        ("completion --help", "[{bash,zsh,fish}]"),
+    ],
+)
+def test_help_is_the_whole_verbs_and_calls_things_by_name(
+    words: str, usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    first = said.splitlines()[0].replace(" [OPTIONS]", "")
+    assert first == f"usage: deeper {words.split()[0]} [-h] {usage}"
