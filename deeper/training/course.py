@@ -185,3 +185,11 @@ class Course:
             for leg in self.legs
             if leg.first < step
         )
+
+    def position(self, step: int) -> float:
+        """How far along the run step `step` is, in steps, as schedules see it: where pictures grow, by the pixels shown.
+
+        By the steps counted, the few and long ones at the last size would all lie at the end of the schedule, at rates
+        too low to learn what that size asks for.
+        """
+        return step if len(self.legs) == 1 else self.pixels(step) / self.pixels(self.steps) * self.steps

@@ -1,6 +1,7 @@
-"""Learning-rate schedules as frozen values: `factor(step, steps, steps_per_epoch)` multiplies the optimizer's rate.
+"""Learning-rate schedules as frozen values: `factor(step, steps, epochs)` multiplies the optimizer's rate.
 
-Steps count from 0; `steps` is the length of the whole run.
+Steps count from 0; `steps` is the length of the whole run, `epochs` how many have passed. Where pictures grow on the way,
+`step` is not counted but measured (`Course.position`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Constant:
 
     name: ClassVar[str] = "constant"
 
-    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+    def factor(self, step: float, steps: int, epochs: float) -> float:
         return 1.0
 
 
@@ -36,7 +37,7 @@ class Step:
         if not 0 < self.factor_each <= 1:
             raise UsageError(f"step schedule: factor_each must be in (0, 1], got {self.factor_each}")
 
-    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+    def factor(self, step: float, steps: int, epochs: float) -> float:
         passed = sum(step >= share * steps for share in self.milestones)
         return self.factor_each**passed
 
@@ -56,11 +57,11 @@ class ExponentialStaircase:
                 f"{self.factor_each}"
             )
 
-    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
-        return float(self.factor_each ** int(step / (self.epochs * steps_per_epoch)))
+    def factor(self, step: float, steps: int, epochs: float) -> float:
+        return float(self.factor_each ** int(epochs / self.epochs))
 
 
-def _ramp(step: int, warm: float) -> float:
+def _ramp(step: float, warm: float) -> float:
     return (step + 1) / (warm + 1)
 
 
@@ -76,7 +77,7 @@ class Cosine:
         if not 0 <= self.warm_up < 1 or not 0 <= self.floor <= 1:
             raise UsageError(f"cosine: warm_up must be in [0, 1) and floor in [0, 1], got {self.warm_up}, {self.floor}")
 
-    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+    def factor(self, step: float, steps: int, epochs: float) -> float:
         warm = self.warm_up * steps
         if step < warm:
             return _ramp(step, warm)
@@ -100,7 +101,7 @@ class OneCycle:
                 f"{self.peak_at}, {self.start}, {self.end}"
             )
 
-    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+    def factor(self, step: float, steps: int, epochs: float) -> float:
         progress = (step + 0.5) / steps
         if progress < self.peak_at:
             return self.start + (1 - self.start) * progress / self.peak_at
@@ -119,7 +120,7 @@ class ExponentialSweep:
         if not 0 < self.start < 1:
             raise UsageError(f"exponential_sweep: start must be in (0, 1), got {self.start}")
 
-    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+    def factor(self, step: float, steps: int, epochs: float) -> float:
         return float(self.start ** (1 - step / max(1, steps - 1)))
 
 

@@ -109,8 +109,8 @@ class Stepper:
             self.weights = class_weights(feed.pictures.labels, feed.classes).to(state.device)
 
     def rate(self) -> float:
-        options = self.state.options
-        factor = options.schedule.factor(self.state.step, self.state.steps, self.per_epoch)
+        state, options = self.state, self.state.options
+        factor = options.schedule.factor(self.course.position(state.step), state.steps, state.step / self.per_epoch)
         return options.optimizer.rate * factor
 
     def inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:

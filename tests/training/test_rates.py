@@ -61,7 +61,7 @@ def test_a_loss_that_diverges_at_once_is_one_clear_line() -> None:
 
 def test_the_sweep_runs_from_end_to_end_by_equal_factors() -> None:
     schedule = ExponentialSweep(start=1e-4)
-    factors = [schedule.factor(step, 9, 3) for step in range(9)]
+    factors = [schedule.factor(step, 9, step / 3) for step in range(9)]
     assert factors[0] == pytest.approx(1e-4) and factors[-1] == 1
     np.testing.assert_allclose(np.diff(np.log10(factors)), 0.5)
     with pytest.raises(UsageError, match="start must be in"):

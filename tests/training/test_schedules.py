@@ -10,14 +10,14 @@ EVERY = [Constant(), Step(), ExponentialStaircase(), Cosine(), OneCycle()]
 
 @pytest.mark.parametrize("schedule", EVERY, ids=lambda schedule: schedule.name)
 def test_stays_between_zero_and_one(schedule):
-    factors = [schedule.factor(step, 500, 50) for step in range(500)]
+    factors = [schedule.factor(step, 500, step / 50) for step in range(500)]
     assert all(0 <= factor <= 1 for factor in factors)
     assert max(factors) > 0.9
 
 
 def test_step_drops_at_its_milestones():
     schedule = Step(milestones=(0.5, 0.75), factor_each=0.1)
-    assert [round(schedule.factor(step, 100, 10), 6) for step in (0, 49, 50, 74, 75, 99)] == [
+    assert [round(schedule.factor(step, 100, step / 10), 6) for step in (0, 49, 50, 74, 75, 99)] == [
         1,
         1,
         0.1,
@@ -30,14 +30,14 @@ def test_step_drops_at_its_milestones():
 def test_staircase_is_the_guides():
     # research/inception: 0.1 · 0.16 every 30 epochs.
     schedule = ExponentialStaircase(epochs=30, factor_each=0.16)
-    assert schedule.factor(30 * 100 - 1, 10**6, 100) == 1
-    assert schedule.factor(30 * 100, 10**6, 100) == pytest.approx(0.16)
-    assert schedule.factor(89 * 100, 10**6, 100) == pytest.approx(0.16**2)
+    assert schedule.factor(30 * 100 - 1, 10**6, 29.99) == 1
+    assert schedule.factor(30 * 100, 10**6, 30) == pytest.approx(0.16)
+    assert schedule.factor(89 * 100, 10**6, 89) == pytest.approx(0.16**2)
 
 
 def test_cosine_warms_up_and_ends_at_its_floor():
     schedule = Cosine(warm_up=0.1, floor=0.05)
-    factors = [schedule.factor(step, 1000, 100) for step in range(1000)]
+    factors = [schedule.factor(step, 1000, step / 100) for step in range(1000)]
     assert factors[:100] == sorted(factors[:100])
     assert factors[100] == pytest.approx(1)
     assert factors[550] == pytest.approx(0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi / 2)), abs=1e-6)
@@ -46,7 +46,7 @@ def test_cosine_warms_up_and_ends_at_its_floor():
 
 def test_one_cycle_rises_then_falls_to_its_end():
     schedule = OneCycle(peak_at=0.25, start=0.1, end=0.0)
-    factors = [schedule.factor(step, 400, 100) for step in range(400)]
+    factors = [schedule.factor(step, 400, step / 100) for step in range(400)]
     assert factors[0] == pytest.approx(0.1, abs=0.01)
     assert factors.index(max(factors)) in (99, 100)
     assert factors[-1] < 0.01

@@ -93,6 +93,18 @@ def test_a_course_counts_epochs_without_gaps(legs, pictures) -> None:
         # No example twice in an epoch.
         assert (step - leg.origin) % leg.per_epoch * leg.batch < max(pictures, leg.batch)
     assert course.pixels(course.steps) == sum(side * side * batch * steps for side, batch, steps in legs)
+    places = [course.position(step) for step in range(course.steps + 1)]
+    assert places[0] == 0 and places[-1] == pytest.approx(course.steps)
+    assert all(earlier < later for earlier, later in pairwise(places))
+
+
+def test_schedules_go_with_the_pixels_shown() -> None:
+    stages = [Sized(height=10, width=10, batch=8, share=0.5), Sized(height=20, width=20, batch=4, share=0.5)]
+    course = Course(stages, [20, 40], pictures=160)
+    # 20 steps of 800 pixels, then 40 of 1,600: the first size is a fifth of the way, not a third.
+    assert course.position(20) == pytest.approx(60 / 5)
+    alone = Course(stages[:1], [60], pictures=160)
+    assert [alone.position(step) for step in (0, 20, 59)] == [0, 20, 59]
 
 
 def test_one_stage_is_the_training_as_it_always_was() -> None:
