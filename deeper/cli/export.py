@@ -75,6 +75,7 @@ def main(arguments: Arguments) -> None:
             arguments.run,
             split=arguments.split,
             limit=arguments.limit,
+            model=arguments.model,
             tensorflow_python=arguments.tensorflow_python,
             notice=say,
         )

@@ -199,7 +199,8 @@ class _Csv:
         sys.stdout.write(files.csv_line(header))
 
     def print(self, one: Prediction) -> None:
-        answers = (cell for label, probability in one.top(self.top) for cell in (label, f"{probability:.6f}"))
+        answers = [cell for label, probability in one.top(self.top) for cell in (label, f"{probability:.6f}")]
+        answers += [""] * (2 * self.top - len(answers))  # more were asked for than there are classes
         sys.stdout.write(files.csv_line([one.source, *answers, "" if one.unsure is None else one.unsure]))
         sys.stdout.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Literal
 import tyro
 
 from deeper.errors import MissingExtraError, UsageError, how_to_install, printable
+
+_TOKEN = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,8 @@ class Arguments:
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Runs, bundles or exports; a model is named after its folder unless named: NAME=RUN."""
     host: str = "127.0.0.1"
-    """0.0.0.0 lets every machine that can reach this one ask; give it a --token-file then."""
+    """0.0.0.0 lets other machines connect; say also under which name or address they ask (--allow-host NAME, else they
+    get 421), and give a --token-file."""
     port: int = 8000
     """0: any free one."""
     engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
@@ -75,6 +79,8 @@ def main(arguments: Arguments) -> None:
     from deeper.web.running import bound
 
     token = _token(arguments)
+    everywhere = arguments.host in ("0.0.0.0", "::", "")
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     options = ServingOptions(
         largest_batch=arguments.largest_batch,
         wait=arguments.wait / 1000,
@@ -83,7 +89,7 @@ def main(arguments: Arguments) -> None:
         largest_body=_millions("--largest-body", arguments.largest_body),
         bodies=_millions("--bodies", arguments.bodies),
         largest_picture=_millions("--max-pixels", arguments.max_pixels),
-        hosts=arguments.allow_host,
+        hosts=(*arguments.allow_host, *([] if everywhere else [host])),
         origins=arguments.allow_origin,
         token=token,
     )
@@ -103,11 +109,14 @@ def main(arguments: Arguments) -> None:
     hosted = [Hosted(name, path, opened) for name, path in map(_named, arguments.runs)]
     models = Models(hosted)
     log_as_json(sys.stderr)
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    address = f"http://{host}:{listening.getsockname()[1]}"
+    # Of all addresses, the one that a browser on this machine may open.
+    shown = ("[::1]" if ":" in host else "127.0.0.1") if everywhere else host
+    address = f"http://{shown}:{listening.getsockname()[1]}"
     for one in hosted:
         opened_by = one.current.classifier
         print(f"{printable(one.name)}: {opened_by.engine} {opened_by.precision}, {printable(one.path)}")
+    if everywhere and not arguments.allow_host:
+        print("other machines can connect but get 421: allow the name or address that they use with --allow-host NAME")
     print(f"serving on {address}  (Ctrl-C ends)", flush=True)
     if arguments.host not in ("127.0.0.1", "localhost", "::1") and token is None:
         logging.getLogger("deeper.serving").warning("anyone who can reach this address can ask: consider --token-file")
@@ -133,11 +142,22 @@ def _named(text: str) -> tuple[str, Path]:
 
 def _token(arguments: Arguments) -> str | None:
     if arguments.token_file is None:
-        return os.environ.get("DEEPER_TOKEN") or None
-    try:
-        token = arguments.token_file.read_text().strip()
-    except OSError as error:
-        raise UsageError(f"--token-file {printable(arguments.token_file)}: {(error.strerror or '').lower()}") from None
-    if not token:
-        raise UsageError(f"--token-file {printable(arguments.token_file)} is empty")
+        where, token = "DEEPER_TOKEN", os.environ.get("DEEPER_TOKEN", "").strip()
+        if not token:
+            return None
+    else:
+        where = f"--token-file {printable(arguments.token_file)}"
+        try:
+            token = arguments.token_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UsageError(f"{where}: {(error.strerror or '').lower()}") from None
+        except UnicodeDecodeError:
+            token = "\0"
+        if not token:
+            raise UsageError(f"{where} is empty")
+    # A header holds no other characters; a token with any of them would never match.
+    if not _TOKEN.fullmatch(token):
+        raise UsageError(
+            f"{where} holds no token: wanted one line of plain letters, digits and signs, such as hexadecimal"
+        )
     return token

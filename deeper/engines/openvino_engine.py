@@ -41,9 +41,8 @@ def import_openvino() -> Any:
 class _Compiled:
     """A model compiled for one piece size and aim, with requests that run side by side."""
 
-    def __init__(self, openvino: Any, path: Path, shape: tuple[int, ...], precision: str, aim: str) -> None:
-        core = openvino.Core()
-        model = core.read_model(str(path))
+    def __init__(self, openvino: Any, core: Any, model: Any, shape: tuple[int, ...], precision: str, aim: str) -> None:
+        model = model.clone()
         model.reshape({"images": list(shape)})
         settings = {"PERFORMANCE_HINT": aim, "INFERENCE_PRECISION_HINT": _HINTS[precision]}
         self.compiled = core.compile_model(model, "CPU", settings)
@@ -81,6 +80,12 @@ def openvino_predictor(path: Path, info: Info, *, precision: str) -> Predict:
     fit = info.preprocess
     size = (fit.height, fit.width, fit.channels)
     piece = _PIECE if np.prod(size) < _SMALL_PICTURE else 1
+    core = openvino.Core()
+    # Read once, now that the files were checked: what is compiled later is of the same weights, whatever lies there then.
+    try:
+        read = core.read_model(str(path))
+    except RuntimeError as error:
+        raise _unusable(path, error) from None
     made: dict[str, _Compiled] = {}
     lock = threading.Lock()
 
@@ -88,11 +93,9 @@ def openvino_predictor(path: Path, info: Info, *, precision: str) -> Predict:
         with lock:
             if aim not in made:
                 try:
-                    made[aim] = _Compiled(openvino, path, (pictures, *size), precision, aim)
+                    made[aim] = _Compiled(openvino, core, read, (pictures, *size), precision, aim)
                 except RuntimeError as error:
-                    raise BundleError(
-                        f"OpenVINO cannot open {printable(path)} ({printable(' '.join(str(error).split()), 160)})"
-                    ) from None
+                    raise _unusable(path, error) from None
             return made[aim]
 
     def predict(images: NDArray[np.uint8]) -> Scores:
@@ -101,3 +104,7 @@ def openvino_predictor(path: Path, info: Info, *, precision: str) -> Predict:
         return Scores(scores.logits[: len(images)], scores.features[: len(images)])
 
     return predict
+
+
+def _unusable(path: Path, error: RuntimeError) -> BundleError:
+    return BundleError(f"OpenVINO cannot open {printable(path)} ({printable(' '.join(str(error).split()), 160)})")

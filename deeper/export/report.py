@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deeper import bundle
 from deeper.engines import Engine, exports_of, find_bundle, open_engine, read_export
 from deeper.engines.artefact import relative_difference
-from deeper.errors import MissingExtraError, UsageError
+from deeper.errors import BundleError, MissingExtraError, UsageError
 from deeper.export.running import by_tensorflow, torch_export_predictor
 from deeper.runs import Run
 from deeper.statistics import wilson_interval
@@ -54,14 +54,18 @@ def measure(
     *,
     split: str = "validation",
     limit: int | None = None,
+    model: str | None = None,
     tensorflow_python: str = sys.executable,
     notice: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
     """Run torch and every export beside the run on the pictures of a split, and time them one after the other.
 
-    `limit`: at most so many pictures, evenly spaced. `tensorflow_python`: the interpreter that has TensorFlow, for a
-    SavedModel, which is left out where there is none. Raises: UsageError, without pictures; BundleError.
+    `limit`: at most so many pictures, evenly spaced. `model`: the import path of a network of one's own.
+    `tensorflow_python`: the interpreter that has TensorFlow, for a SavedModel, which is left out where there is none, as
+    is an export that cannot be used. Raises: UsageError, without pictures; BundleError.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: wanted at least 1 picture")
     path = Path(run)
     dataset = Run(path).dataset()
     chosen = dataset.split(split)
@@ -71,7 +75,7 @@ def measure(
     positions = np.unique(np.linspace(0, len(chosen) - 1, num=count).astype(int))
     labels = chosen.labels[positions]
     found = find_bundle(path)
-    base = open_engine(found, engine="torch")
+    base = open_engine(found, engine="torch", model=model)
     fit = base.info.preprocess
     images = np.stack([fit.fit(chosen.picture(int(one), at_least=fit.needed)) for one in positions])
     rows: list[Row] = []
@@ -132,8 +136,14 @@ def _exported(
         ("openvino-int8", "openvino", "int8"),
     )
     for name, engine, precision in ways:
-        if name in exports:
-            yield open_engine(path, engine=engine, precision=precision), exports[name]
+        if name not in exports:
+            continue
+        try:
+            opened = open_engine(path, engine=engine, precision=precision)
+        except (BundleError, MissingExtraError) as error:
+            notice(f"left out: {error}")
+            continue
+        yield opened, exports[name]
     # What other programs run.
     for name in ("torch-export", "savedmodel"):
         if name not in exports:

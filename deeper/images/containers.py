@@ -18,6 +18,7 @@ _FORMATS = ("PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "PCX
 # TGA has no first bytes of its own, only this footer in its second version.
 _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
+_LARGEST_ICON = 256
 _ORIENTATION = 0x0112
 _SUBFILE = 0x00FE
 _heic_lock = threading.Lock()
@@ -33,6 +34,8 @@ def open_picture(data: bytes) -> Image.Image:
         raise SourceError("empty file")
     if data[8:10] == b"CR" and data[:2] in (b"II", b"MM"):
         raise SourceError("a camera's raw file; export it as JPEG or PNG")
+    if data[:4] in (b"\0\0\1\0", b"\0\0\2\0") and _holds_more_than_an_icon(data):
+        raise SourceError("an icon with a picture of more than 256 pixels; export it as PNG")
     formats = (*_FORMATS, "TGA") if data.endswith(_TGA_FOOTER) else _FORMATS
     try:
         try:
@@ -115,6 +118,25 @@ def reason(error: BaseException, kind: str) -> str:
     text = str(error).lower()
     cut = isinstance(error, EOFError) or re.search(r"truncated|not enough|unexpected end|end of file", text)
     return f"{'truncated' if cut else 'damaged'} {kind}"
+
+
+def _holds_more_than_an_icon(data: bytes) -> bool:
+    # Pillow unpacks an icon's picture while it opens the file, before anybody has asked how large it is.
+    for number in range(int.from_bytes(data[4:6], "little")):
+        entry = data[6 + 16 * number : 22 + 16 * number]
+        if len(entry) < 16:
+            break
+        start = int.from_bytes(entry[12:16], "little")
+        if data[start : start + 8] == png.MAGIC:
+            sides = (data[start + 16 : start + 20], data[start + 20 : start + 24])
+            width, height = (int.from_bytes(one, "big") for one in sides)
+        else:
+            # A bitmap's header counts the rows of the picture and of its mask.
+            width = abs(int.from_bytes(data[start + 4 : start + 8], "little", signed=True))
+            height = abs(int.from_bytes(data[start + 8 : start + 12], "little", signed=True)) // 2
+        if max(width, height) > _LARGEST_ICON:
+            return True
+    return False
 
 
 def _is_heic(data: bytes) -> bool:

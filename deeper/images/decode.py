@@ -58,7 +58,7 @@ def decode(
 
     `at_least`: a height and width that will do. A JPEG is then decoded at 1/8, 1/4 or 1/2 of its size, the smallest
     at which both sides are still so long: several times quicker, and a 13,000-pixel square needs 8 MB instead of
-    500. The pixels are not those of the full size, but a function of the file and of `at_least` alone: whoever wants
+    500 (but for progressive files, of which the coefficients are all kept). The pixels are not those of the full size, but a function of the file and of `at_least` alone: whoever wants
     equal answers passes the equal value. Other formats are always decoded in full.
 
     Raises: SourceError, with a short reason; MissingExtraError, for HEIC without its extra.
@@ -104,7 +104,7 @@ def unpacked_pixels(data: bytes, at_least: tuple[int, int] | None = None, max_pi
         refuse_huge(header.height, header.width, limit)
         if at_least is not None and containers.orientation(header.exif) >= 5:
             at_least = at_least[::-1]
-        reduction = jpeg.reduction_for((header.height, header.width), at_least)
+        reduction = 1 if header.whole else jpeg.reduction_for((header.height, header.width), at_least)
         return -(-header.height // reduction) * -(-header.width // reduction)
     size = png.size_of(data)
     if size is None:

@@ -24,16 +24,21 @@ _HARMLESS = re.compile(
     r"Invalid SOS parameters|Unknown Adobe color transform|unknown JFIF revision"
     r"|: [1-8] extraneous bytes before marker 0xd9"
 )
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 class Header(NamedTuple):
-    """`colorspace` as libjpeg-turbo names it: Gray, YCbCr, RGB, CMYK, YCCK. `exif` is empty where there is none."""
+    """`colorspace` as libjpeg-turbo names it: Gray, YCbCr, RGB, CMYK, YCCK. `exif` is empty where there is none.
+    `whole`: whether libjpeg keeps the whole picture's coefficients, at whatever size it is decoded, because it comes in
+    several scans."""
 
     height: int
     width: int
     colorspace: str
     exif: bytes
+    whole: bool
 
 
 def read_header(data: bytes) -> Header:
@@ -42,7 +47,7 @@ def read_header(data: bytes) -> Header:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except (ValueError, RuntimeError) as error:
         raise SourceError(_reason(str(error), data)) from None
-    return Header(height, width, colorspace, _exif(data))
+    return Header(height, width, colorspace, *_segments(data))
 
 
 def decode(data: bytes, header: Header, reduction: int = 1) -> NDArray[np.uint8]:
@@ -102,21 +107,27 @@ def _without_ink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return result
 
 
-def _exif(data: bytes) -> bytes:
-    """The body of the Exif segment. Only the segments before the first scan are looked at, each once."""
+def _segments(data: bytes) -> tuple[bytes, bool]:
+    """The body of the first Exif segment, and whether there are several scans: progressive, or the first one is not of all
+    components. Only the segments before the first scan are looked at, each once."""
     position, end = 2, len(data)
+    exif, whole, components = b"", False, 0
     while position + 4 <= end and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF or marker in _STANDALONE:
             position += 1 if marker == 0xFF else 2
             continue
+        if marker == 0xDA:
+            whole = whole or (position + 4 < end and data[position + 4] < components)
         if marker in (0xDA, 0xD9):
             break
         length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
-            return data[position + 4 : position + 2 + length]
+        if marker == 0xE1 and not exif and data[position + 4 : position + 10] == b"Exif\0\0":
+            exif = data[position + 4 : position + 2 + length]
+        if marker in _FRAMES and position + 9 < end:
+            whole, components = marker in _PROGRESSIVE, data[position + 9]
         position += 2 + max(2, length)
-    return b""
+    return exif, whole
 
 
 def _reason(message: str, data: bytes) -> str:

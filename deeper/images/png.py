@@ -63,6 +63,8 @@ def check(data: bytes) -> Checked:
             raise SourceError("truncated PNG")
         if zlib.crc32(view[position + 4 : stop]) != int.from_bytes(data[stop : stop + 4], "big"):
             raise SourceError("damaged PNG")
+        if kind == b"IHDR" and position != len(MAGIC):
+            raise SourceError("damaged PNG")  # its size would be another one than the first says
         if kind == b"eXIf":
             exif = data[position + 8 : stop]
         if kind == b"IDAT":

@@ -216,13 +216,15 @@ async def _version_1(request: Request, asking: Asking) -> Response:
     found = asking.models.find(name, version or None)
     if verb == ":predict" and request.method == "POST":
         return await tensorflow_rest.predict(request, asking, found)
-    if verb == "" and request.method == "GET":
+    reads = request.method in ("GET", "HEAD")
+    if verb == "" and reads:
         return JSONResponse(tensorflow_rest.status([found] if version else found.hosted.versions))
-    if verb == "/metadata" and request.method == "GET":
+    if verb == "/metadata" and reads:
         return JSONResponse(tensorflow_rest.metadata(found))
     if verb in (":classify", ":regress"):
         return error_response(501, f"{verb[1:]} is not spoken here; use predict")
-    return error_response(405, f"{request.method} is not taken here")
+    allowed = "POST" if verb == ":predict" else "GET, HEAD"
+    return error_response(405, f"{request.method} is not taken here", {"allow": allowed})
 
 
 def _batcher(hosted: Hosted, options: ServingOptions, metrics: Metrics) -> Batcher:

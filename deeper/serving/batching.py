@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 
 from deeper.prediction import Prediction
 from deeper.web import Refused
+
+LOG = logging.getLogger("deeper.serving")
 
 Answer: TypeAlias = Callable[[NDArray[np.uint8]], Sequence[Prediction]]
 
@@ -172,9 +175,10 @@ class Batcher:
             batch = self._taken()
             if not batch:
                 continue
-            images = np.concatenate([one.images for one in batch]) if len(batch) > 1 else batch[0].images
             began = time.perf_counter()
+            # Whatever goes wrong is these requests' answer: this task must not end, or nobody would be answered any more.
             try:
+                images = np.concatenate([one.images for one in batch]) if len(batch) > 1 else batch[0].images
                 answers = list(await loop.run_in_executor(self._engine, batch[0].answer, images))
             except Exception as error:
                 for one in batch:
@@ -183,7 +187,10 @@ class Batcher:
                 continue
             seconds = time.perf_counter() - began
             self._seconds_per_picture = 0.8 * self._seconds_per_picture + 0.2 * seconds / len(images)
-            self.batched(len(images), seconds)
+            try:
+                self.batched(len(images), seconds)
+            except Exception:
+                LOG.exception("a batch could not be counted")
             first = 0
             for one in batch:
                 if not one.done.done():

@@ -10,6 +10,7 @@ import json
 import math
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,32 @@ from starlette.responses import Response
 from deeper.prediction import Prediction
 from deeper.serving.asking import Asking, Pictures
 from deeper.serving.hosted import Version
-from deeper.serving.parsing import parse_json, unpacked_base64, whole_numbers
+from deeper.serving.parsing import parse_json, picture_shapes, unpacked_base64, whole_numbers
 from deeper.web import Refused, json_response
 
 LENGTH = "inference-header-content-length"
 _OUTPUTS = ("logits", "probabilities", "class", "unsure")
+_LONGEST_ID = 1000
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output that is asked for. `classification`: as so many ranked texts, score:index:class."""
+
+    name: str
+    binary: bool = False
+    classification: int | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a request asks for: each output once, and the id that it wants back."""
+
+    outputs: tuple[Output, ...]
+    id: str | None = None
+
+
+EVERYTHING = Wanted(tuple(Output(name) for name in _OUTPUTS))
 
 
 def server_metadata(version: str) -> dict[str, Any]:
@@ -57,20 +79,20 @@ async def infer(request: Request, asking: Asking, version: Version) -> Response:
     """POST /v2/models/NAME/infer."""
     async with asking.body(request, version) as body:
         length = _header_length(request.headers.get(LENGTH), body)
-        described: dict[str, Any] = {}
+        wanted = EVERYTHING
 
         async def pictures() -> Pictures:
+            nonlocal wanted
             # The whole body is one raw tensor: what lets curl post a JPEG.
             if length == 0:
                 return [body]
             fit = version.classifier.preprocess
             size = (fit.height, fit.width, fit.channels)
-            found, given = await asking.parser(length, read, body, length, size, asking.largest_request)
-            described.update(found)
+            wanted, given = await asking.parser(length, read, body, length, size, asking.largest_request)
             return given
 
         predictions = await asking.answer(request, version, pictures)
-    return await asking.written(predictions, lambda by_pieces: _respond(predictions, described, version, by_pieces))
+    return await asking.written(predictions, lambda by_pieces: _respond(predictions, wanted, version, by_pieces))
 
 
 def _header_length(given: str | None, body: bytes) -> int:
@@ -82,20 +104,21 @@ def _header_length(given: str | None, body: bytes) -> int:
     return int(given)
 
 
-def read(body: bytes, length: int, size: tuple[int, ...], most: int) -> tuple[dict[str, Any], Pictures]:
-    """A body whose first `length` bytes are JSON → the rest of what that says, and pixels or files. `size`: the model's.
-    `most`: pictures. Raises: Refused."""
+def read(body: bytes, length: int, size: tuple[int, ...], most: int) -> tuple[Wanted, Pictures]:
+    """A body whose first `length` bytes are JSON → what to answer, and pixels or files. `size`: the model's. `most`:
+    pictures. Nothing else of the JSON leaves the process that parses it. Raises: Refused."""
     described, binary = parse_json(body[:length]), body[length:]
-    inputs = described.pop("inputs", None)
+    wanted = _wanted(described)
+    inputs = described.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise Refused(400, "wanted one input: images (UINT8) or files (BYTES)")
     one: dict[str, Any] = inputs[0]
     name, kind, shape = one.get("name"), one.get("datatype"), one.get("shape")
-    wanted = {"images": "UINT8", "files": "BYTES"}
-    if not isinstance(name, str) or name not in wanted:
+    kinds = {"images": "UINT8", "files": "BYTES"}
+    if not isinstance(name, str) or name not in kinds:
         raise Refused(400, f"no input {str(name)[:40]!r}; wanted images (UINT8) or files (BYTES)")
-    if kind != wanted[name]:
-        raise Refused(400, f"input {name} has datatype {str(kind)[:20]!r}; wanted {wanted[name]}")
+    if kind != kinds[name]:
+        raise Refused(400, f"input {name} has datatype {str(kind)[:20]!r}; wanted {kinds[name]}")
     if (
         not isinstance(shape, list)
         or not 1 <= len(shape) <= 4
@@ -110,17 +133,19 @@ def read(body: bytes, length: int, size: tuple[int, ...], most: int) -> tuple[di
     elif binary:
         raise Refused(400, f"{len(binary):,} bytes follow the JSON, which no input claims")
     if name == "files":
-        return described, _files(one.get("data"), binary if told is not None else None, math.prod(shape), most)
-    return described, _pixels(one.get("data"), binary if told is not None else None, shape, size, most)
+        return wanted, _files(one.get("data"), binary if told is not None else None, math.prod(shape), most)
+    return wanted, _pixels(one.get("data"), binary if told is not None else None, shape, size, most)
 
 
 def _files(data: Any, binary: bytes | None, count: int, most: int) -> list[bytes]:
     if binary is not None:
         found: list[Any] = _byte_strings(binary, most)
-    elif isinstance(data, list) and len(data) <= most and all(isinstance(one, str) for one in data):
+    elif isinstance(data, list) and all(isinstance(one, str) for one in data):
+        if len(data) > most:
+            raise Refused(413, f"{len(data):,} pictures in a request; at most {most:,} are taken")
         found = data
     else:
-        raise Refused(400, f"input files: data must be a list of at most {most:,} base64 texts (or come as binary)")
+        raise Refused(400, "input files: data must be a list of base64 texts (or come as binary)")
     if len(found) != count:
         raise Refused(400, f"input files: shape says {count:,}, {len(found):,} came")
     return found if binary is not None else unpacked_base64(found, "input files")
@@ -133,7 +158,9 @@ def _pixels(data: Any, binary: bytes | None, shape: list[int], size: tuple[int, 
     if len(shape) == 4 and shape[0] > most:
         raise Refused(413, f"{shape[0]:,} pictures in a request; at most {most:,} are taken")
     if binary is None:
-        flat = whole_numbers(data, count)
+        many = count // math.prod(size)
+        nested = [(many, *one) for one in picture_shapes(size)]
+        flat = whole_numbers(data, [*nested, (count,), *([size] if many == 1 else [])])
     elif len(binary) != count:
         raise Refused(400, f"input images: its shape takes {count:,} bytes, {len(binary):,} came")
     else:
@@ -158,27 +185,39 @@ def _byte_strings(binary: bytes, most: int) -> list[bytes]:
     return found
 
 
-def _respond(
-    predictions: Sequence[Prediction], described: dict[str, Any], version: Version, by_pieces: bool
-) -> Response:
-    asked = described.get("outputs")
-    top = described.get("parameters")
+def _wanted(described: dict[str, Any]) -> Wanted:
+    """What a request asks for, looked at before it costs anything. Raises: Refused, with 400."""
+    asked, top, name = described.get("outputs"), described.get("parameters"), described.get("id")
     all_binary = isinstance(top, dict) and top.get("binary_data_output") is True
+    if name is not None and (not isinstance(name, str) or len(name) > _LONGEST_ID):
+        raise Refused(400, f"id must be a text of at most {_LONGEST_ID:,} characters")
     if asked is None or asked == []:
         asked = [{"name": name} for name in _OUTPUTS]
     if not isinstance(asked, list) or not all(isinstance(one, dict) for one in asked):
         raise Refused(400, "outputs must be a list of objects with a name")
-    outputs: list[dict[str, Any]] = []
-    tail: list[bytes] = []
+    outputs: dict[str, Output] = {}
     for one in asked:
-        name = one.get("name")
-        if not isinstance(name, str) or name not in _OUTPUTS:
-            raise Refused(400, f"no output {str(name)[:40]!r}; there are {', '.join(_OUTPUTS)}")
+        output = one.get("name")
+        if not isinstance(output, str) or output not in _OUTPUTS:
+            raise Refused(400, f"no output {str(output)[:40]!r}; there are {', '.join(_OUTPUTS)}")
+        if output in outputs:
+            raise Refused(400, f"output {output} is asked for twice")
         parameters = one.get("parameters", {})
         parameters = parameters if isinstance(parameters, dict) else {}
-        values, kind, shape = _tensor(name, predictions, parameters.get("classification"), version)
-        output: dict[str, Any] = {"name": name, "datatype": kind, "shape": shape}
-        if parameters.get("binary_data", all_binary) is True:
+        ranked = parameters.get("classification") if output in ("logits", "probabilities") else None
+        if ranked is not None and (isinstance(ranked, bool) or not isinstance(ranked, int) or ranked < 1):
+            raise Refused(400, "classification must be a whole number from 1")
+        outputs[output] = Output(output, parameters.get("binary_data", all_binary) is True, ranked)
+    return Wanted(tuple(outputs.values()), name)
+
+
+def _respond(predictions: Sequence[Prediction], wanted: Wanted, version: Version, by_pieces: bool) -> Response:
+    outputs: list[dict[str, Any]] = []
+    tail: list[bytes] = []
+    for one in wanted.outputs:
+        values, kind, shape = _tensor(one, predictions, version)
+        output: dict[str, Any] = {"name": one.name, "datatype": kind, "shape": shape}
+        if one.binary:
             data = _packed(values, kind)
             output["parameters"] = {"binary_data_size": len(data)}
             tail.append(data)
@@ -186,8 +225,8 @@ def _respond(
             output["data"] = values
         outputs.append(output)
     answer: dict[str, Any] = {"model_name": version.name, "model_version": str(version.number), "outputs": outputs}
-    if "id" in described:
-        answer["id"] = str(described["id"])[:200]
+    if wanted.id is not None:
+        answer["id"] = wanted.id
     if not tail:
         return json_response(answer, by_pieces=by_pieces)
     head = json.dumps(answer).encode()
@@ -198,14 +237,10 @@ def _respond(
     )
 
 
-def _tensor(
-    name: str, predictions: Sequence[Prediction], classification: Any, version: Version
-) -> tuple[list[Any], str, list[int]]:
-    count, classes = len(predictions), version.classifier.classes
-    if classification is not None and name in ("logits", "probabilities"):
-        if isinstance(classification, bool) or not isinstance(classification, int) or classification < 1:
-            raise Refused(400, "classification must be a whole number from 1")
-        most = min(classification, len(classes))
+def _tensor(output: Output, predictions: Sequence[Prediction], version: Version) -> tuple[list[Any], str, list[int]]:
+    name, count, classes = output.name, len(predictions), version.classifier.classes
+    if output.classification is not None:
+        most = min(output.classification, len(classes))
         index = {label: number for number, label in enumerate(classes)}
         texts = []
         for one in predictions:

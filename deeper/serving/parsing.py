@@ -8,11 +8,12 @@ import base64
 import binascii
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -87,15 +88,22 @@ def parse_json(data: bytes) -> dict[str, Any]:
     return plain
 
 
-def whole_numbers(data: Any, count: int) -> NDArray[np.uint8]:
-    """Nested or flat lists of `count` whole numbers 0..255, flattened in row-major order.
+def picture_shapes(size: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """How a picture of `size` (H, W, C) may be nested: so, flat, and where it is grey without its channel."""
+    return [size, (math.prod(size),), *([size[:2]] if size[2] == 1 else [])]
+
+
+def whole_numbers(data: Any, shapes: Collection[tuple[int, ...]]) -> NDArray[np.uint8]:
+    """Lists of whole numbers 0..255, nested as one of `shapes` says (all of as many values), flattened in row-major order.
 
     Everything is looked at before numpy sees it, which would make room for the longest of texts as often as there are
-    values. Raises: Refused, with 400.
+    values. Raises: Refused, with 400, also where the nesting is another one: channels before rows are no picture.
     """
+    count = math.prod(next(iter(shapes)))
     if not isinstance(data, list):
         raise Refused(400, "pixels must be lists of whole numbers from 0 to 255")
     level: list[Any] = data
+    nested = [len(data)]
     for _ in range(_DEEPEST):
         kinds = set(map(type, level))
         if list not in kinds:
@@ -103,11 +111,15 @@ def whole_numbers(data: Any, count: int) -> NDArray[np.uint8]:
         lengths = set(map(len, level)) if kinds == {list} else set()
         if len(lengths) != 1:
             raise Refused(400, "the values are no regular array")
-        if len(level) * lengths.pop() > count:
+        nested.append(lengths.pop())
+        if len(level) * nested[-1] > count:
             break
         level = list(itertools.chain.from_iterable(level))
     if len(level) != count or list in kinds:
         raise Refused(400, f"another number of values than the {count:,} of its shape")
+    if tuple(nested) not in shapes:
+        wanted = " or ".join(" × ".join(map(str, shape)) for shape in shapes)
+        raise Refused(400, f"values nested as {' × '.join(map(str, nested))}; wanted {wanted}")
     if not kinds <= {int, float}:
         raise Refused(400, "pixels must be whole numbers from 0 to 255")
     return _bytes_of(level)

@@ -7,7 +7,6 @@ classes), `logits` and `unsure`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from starlette.responses import Response
 from deeper.prediction import Prediction
 from deeper.serving.asking import Asking, Pictures
 from deeper.serving.hosted import Version
-from deeper.serving.parsing import parse_json, unpacked_base64, whole_numbers
+from deeper.serving.parsing import parse_json, picture_shapes, unpacked_base64, whole_numbers
 from deeper.web import Refused, json_response
 
 _SIGNATURE = "serving_default"
@@ -40,11 +39,14 @@ def metadata(version: Version) -> dict[str, Any]:
             "image": {"dtype": "DT_UINT8", "tensor_shape": {"dim": size, "unknown_rank": False}, "name": "image"}
         },
         "outputs": {
-            "probabilities": {
-                "dtype": "DT_FLOAT",
-                "tensor_shape": {"dim": count, "unknown_rank": False},
-                "name": "probabilities",
-            }
+            name: {"dtype": kind, "tensor_shape": {"dim": dim, "unknown_rank": False}, "name": name}
+            for name, kind, dim in (
+                ("class", "DT_STRING", count[:1]),
+                ("probability", "DT_FLOAT", count[:1]),
+                ("probabilities", "DT_FLOAT", count),
+                ("logits", "DT_FLOAT", count),
+                ("unsure", "DT_STRING", count[:1]),
+            )
         },
         "method_name": "tensorflow/serving/predict",
     }
@@ -110,7 +112,7 @@ def _pictures(given: list[Any], size: tuple[int, ...]) -> Pictures:
         return unpacked_base64([one["b64"] for one in pictures], "b64")
     if any(not isinstance(one, list) for one in pictures):
         raise Refused(400, 'an instance is {"b64": "…"} or nested lists of pixels, all of one kind')
-    return whole_numbers(pictures, len(pictures) * math.prod(size)).reshape(-1, *size)
+    return whole_numbers(pictures, [(len(pictures), *one) for one in picture_shapes(size)]).reshape(-1, *size)
 
 
 def _plain(one: Prediction, version: Version) -> dict[str, Any]:

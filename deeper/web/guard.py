@@ -172,8 +172,9 @@ class Guard:
         # Not request.url's: that is put together with the Host header, which may hold a path of the client's choice.
         path = request.scope["path"]
         if self.token is not None and path not in _OPEN and not self.public(path):
-            given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+            scheme, _, given = request.headers.get("authorization", "").partition(" ")
+            # Schemes are written in any case (RFC 9110, 11.1).
+            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
                 return error_response(401, "a bearer token is wanted", {"www-authenticate": "Bearer"})
         return None
 

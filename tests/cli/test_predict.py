@@ -82,6 +82,14 @@ def test_csv_patterns_and_a_list_on_standard_input(run, pictures, tmp_path):
     assert all(0 < float(row[2]) <= 1 for row in rows[1:])
 
 
+def test_more_answers_than_classes_leave_cells_empty(run, pictures):
+    words = [sys.executable, "-m", "deeper", "predict", str(run), str(pictures / "a.png"), "--csv", "--top", "12"]
+    header, row = csv.reader(io.StringIO(subprocess.run(words, capture_output=True, text=True, check=True).stdout))
+    assert len(header) == len(row) == 2 + 2 * 12
+    one = dict(zip(header, row, strict=True))
+    assert one["class_10"] and one["class_11"] == one["probability_12"] == ""
+
+
 def test_patterns_reach_into_folders(run_deeper, run, pictures):
     done = run_deeper("predict", run, str(pictures.parent / "pict*"), str(pictures / "*"))
     assert done.returncode == 0

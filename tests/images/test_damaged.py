@@ -239,3 +239,19 @@ def test_truncated_loading_stays_off() -> None:
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
     assert Image.open(io.BytesIO(saved(IMAGE, "EPS"))).format == "EPS"  # Pillow reads it, and we must not
     refused(saved(IMAGE, "EPS"), "PostScript")
+
+
+@pytest.mark.parametrize("by_png", [True, False])
+def test_an_icon_is_not_unpacked_before_it_is_measured(by_png: bool) -> None:
+    inner = saved(Image.new("RGB", (300, 20)), "PNG" if by_png else "BMP")
+    if not by_png:
+        # Without its file header, and with as many rows again for the mask.
+        inner = inner[14:22] + (2 * 20).to_bytes(4, "little") + inner[26:]
+    header = b"\0\0\1\0\1\0" + bytes([0, 20, 0, 0, 1, 0, 24, 0]) + len(inner).to_bytes(4, "little") + b"\x16\0\0\0"
+    refused(header + inner, "an icon with a picture of more than 256 pixels")
+
+
+def test_a_png_says_its_size_once() -> None:
+    data = png_by_hand(6, 4, b"".join(b"\0" + bytes(18) for _ in range(4)))
+    assert images.decode(data).shape == (4, 6, 3)
+    refused(data[:8] + data[8:33] + data[8:], "damaged PNG")

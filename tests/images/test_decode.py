@@ -286,3 +286,17 @@ def test_photographs(data: Path) -> None:
 def test_no_torch() -> None:
     code = "import sys, deeper.images; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_decoding_holds_at_once() -> None:
+    picture = Image.fromarray(gradient(400, 600))
+    plain, progressive = (saved(picture, "JPEG", progressive=one, exif=with_orientation(1)) for one in (False, True))
+    assert images.unpacked_pixels(plain, (50, 75)) == 50 * 75
+    # libjpeg keeps the coefficients of all scans, however small the picture becomes.
+    assert images.unpacked_pixels(progressive, (50, 75)) == 400 * 600
+    # Of a file that is not progressive but has its components in scans of their own, too.
+    first = plain.index(b"\xff\xda")
+    alone = b"\xff\xda\0\x08\1" + plain[first + 5 : first + 7] + plain[first + 11 : first + 14]
+    assert images.unpacked_pixels(plain[:first] + alone + plain[first + 14 :], (50, 75)) == 400 * 600
+    assert images.decode(progressive, at_least=(50, 75)).shape == (50, 75, 3)
+    assert images.unpacked_pixels(saved(picture, "PNG"), (50, 75)) == 400 * 600

@@ -19,8 +19,11 @@ from tests.patience import patient
 
 
 @contextmanager
-def serving(*words: object, log: Path | None = None, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`deeper serve …` on a free port: its address and process. SIGTERM at the end. `log`: where its log goes."""
+def serving(
+    *words: object, log: Path | None = None, said: list[str] | None = None, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`deeper serve …` on a free port: its address and process. SIGTERM at the end. `log`: where its log goes. `said`:
+    where its lines up to the address go."""
     with open(log or os.devnull, "wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "deeper", "serve", *map(str, words), "--port", "0"],
@@ -36,6 +39,8 @@ def serving(*words: object, log: Path | None = None, **environment: str) -> Iter
             line = process.stdout.readline()
             assert line, f"the server ended: {seen}"
             seen += line
+            if said is not None:
+                said.append(line)
         _wait_until_ready(found[1])
         yield found[1], process
     finally:

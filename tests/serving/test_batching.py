@@ -171,3 +171,22 @@ def test_an_engine_that_fails_fails_its_batch_alone() -> None:
         await batcher.stop()
 
     asyncio.run(main())
+
+
+def test_whatever_goes_wrong_the_next_is_answered() -> None:
+    def broken(count: int, seconds: float) -> None:
+        raise OSError("no room to count")
+
+    async def main() -> None:
+        batcher = Batcher(largest=4, wait=0.05, batched=broken)
+        batcher.start()
+        # Pictures of two sizes cannot be joined to one batch.
+        odd = np.zeros((1, 3, 3, 1), np.uint8)
+        found = await asyncio.gather(
+            batcher.submit(pictures(1), answer), batcher.submit(odd, answer), return_exceptions=True
+        )
+        assert [isinstance(one, ValueError) for one in found] == [True, True]
+        assert len(await asyncio.wait_for(batcher.submit(pictures(2), answer), 10)) == 2
+        await batcher.stop()
+
+    asyncio.run(main())

@@ -137,6 +137,19 @@ def claims(side: int) -> bytes:
     return bytes(data)
 
 
+def icon(side: int) -> bytes:
+    """An icon that says 256 pixels of a PNG with more."""
+    inner = bomb(side)
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(inner), 22) + inner
+
+
+def twice(side: int) -> bytes:
+    """A PNG of one pixel by its first header, and of many by its second."""
+    data = bomb(side)
+    small = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+    return data[:8] + small + data[8:]
+
+
 def test_bombs_and_huge_pictures_are_refused_and_cost_nothing(served_run, pictures) -> None:
     good = encode_png(pictures[0])
     with serving(served_run, "--timeout", 120) as (address, process):
@@ -147,6 +160,9 @@ def test_bombs_and_huge_pictures_are_refused_and_cost_nothing(served_run, pictur
             began = time.monotonic()
             status, plain = ask(f"{address}/predict", data)
             assert status == 400 and "at most 50 megapixels" in plain["error"] and time.monotonic() - began < 1
+        for data, why in ((icon(7_000), "an icon with a picture of more"), (twice(7_000), "damaged PNG")):
+            status, plain = ask(f"{address}/predict", data)
+            assert status == 400 and why in plain["error"]
         assert peak(process) - before < 40 << 20
         # Those within the limit are unpacked, but never more than two of the largest side by side.
         allowed = bomb(7_000)
@@ -255,12 +271,16 @@ def test_what_was_taken_is_answered_when_it_ends(served_run, pictures) -> None:
 
 def test_what_cannot_be_served_is_one_line(run_deeper, served_run, tmp_path) -> None:
     (tmp_path / "empty").write_text("")
+    (tmp_path / "random").write_bytes(bytes(range(128, 160)))
+    (tmp_path / "lines").write_text("one\ntwo\n")
     for words, code, said in (
         (("serve",), 2, "name at least one run"),
         (("serve", tmp_path / "nowhere"), 6, "does not exist"),
         (("serve", served_run, served_run), 2, "two models are named"),
         (("serve", served_run, "--port", "99999"), 2, "cannot listen"),
         (("serve", served_run, "--token-file", tmp_path / "empty"), 2, "is empty"),
+        (("serve", served_run, "--token-file", tmp_path / "random"), 2, "wanted one line of plain letters"),
+        (("serve", served_run, "--token-file", tmp_path / "lines"), 2, "wanted one line of plain letters"),
         (("serve", served_run, "--queue", "0"), 2, "queue must be at least 1"),
         (("serve", served_run, "--bodies", "1"), 2, "must not be below largest_body"),
         (("serve", served_run, "--max-pixels", "nan"), 2, "--max-pixels: wanted millions, above 0, got nan"),

@@ -137,6 +137,16 @@ def test_a_drawn_digit_is_asked_about_as_it_is_drawn(browser, address, served_ru
         assert (rows > 0.5).sum() / len(rows) == pytest.approx(20 / 28, abs=0.03)
         page.click("#undo")
         assert canvas_png(page) == aside
+        # What is undone while the pen is down stays undone, whatever the hand does until it is lifted.
+        box = page.locator("#canvas").bounding_box()
+        page.mouse.move(box["x"] + 150, box["y"] + 150)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 180, box["y"] + 150)
+        page.focus("#canvas")
+        page.keyboard.press("Control+z")
+        page.mouse.move(box["x"] + 200, box["y"] + 220, steps=5)
+        page.mouse.up()
+        assert canvas_png(page) == aside
         page.fill("#pen", "5")
         stroke(page, [(0.3, 0.9), (0.7, 0.9)])
         assert (decode(canvas_png(page))[-70:, 120:200, 0] > 128).mean(1).sum() / 12 == pytest.approx(5, abs=0.3)

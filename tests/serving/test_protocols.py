@@ -44,7 +44,26 @@ def test_what_there_is(address) -> None:
     assert plain["inputs"][0] == {"name": "images", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}
     state = ask(f"{address}/v1/models/digits")[1]["model_version_status"][0]
     assert state["state"] == "AVAILABLE" and state["version"] == "1"
-    assert ask(f"{address}/v1/models/digits/metadata")[1]["model_spec"]["name"] == "digits"
+    plain = ask(f"{address}/v1/models/digits/metadata")[1]
+    outputs = plain["metadata"]["signature_def"]["signature_def"]["serving_default"]["outputs"]
+    answered = ask(f"{address}/v1/models/digits:predict", {"instances": [[0] * 784]})[1]["predictions"][0]
+    assert plain["model_spec"]["name"] == "digits" and set(outputs) == set(answered)
+
+
+def test_where_reading_is_taken_head_is_too_and_else_it_is_said_what_is(address) -> None:
+    for path, method, status, allow in (
+        ("/v1/models/digits", "HEAD", 200, None),
+        ("/v1/models/digits/metadata", "HEAD", 200, None),
+        ("/v1/models/digits", "POST", 405, "GET, HEAD"),
+        ("/v1/models/digits:predict", "GET", 405, "POST"),
+    ):
+        request = urllib.request.Request(address + path, method=method, data=b"{}" if method == "POST" else None)
+        try:
+            with urllib.request.urlopen(request, timeout=patient(60)) as answer:
+                found, headers = answer.status, answer.headers
+        except urllib.error.HTTPError as error:
+            found, headers = error.code, error.headers
+        assert (found, headers["allow"]) == (status, allow), path
 
 
 def test_a_picture_by_curl(address, pictures, wanted, tmp_path) -> None:
@@ -110,6 +129,8 @@ def test_tensorflow_serving(address, pictures, wanted) -> None:
         {"instances": b64},
         {"instances": [{"image": one} for one in b64], "signature_name": "serving_default"},
         {"instances": pictures[:3].tolist()},
+        {"instances": pictures[:3, :, :, 0].tolist()},
+        {"instances": pictures[:3].reshape(3, -1).tolist()},
     ):
         status, plain = ask(url, body)
         assert status == 200, plain
@@ -198,6 +219,25 @@ BAD: list[tuple[str, Any, int]] = [
             [["x" * 500_000] + [""] * 783],
         )
     ),
+    # Channels before rows, and rows that the shape does not have.
+    ("/v1/models/digits:predict", {"instances": [[[[0] * 28] * 28]]}, 400),
+    ("/v1/models/digits:predict", {"instances": [[[0] * 14] * 56]}, 400),
+    ("/v2/models/digits/infer", {"inputs": [{**PIXELS, "data": [[[[0] * 28] * 28]]}]}, 400),
+    *(
+        ("/v2/models/digits/infer", {"inputs": [{**PIXELS, "data": [0] * 784}], **more}, 400)
+        for more in (
+            {"outputs": [{"name": "logits"}, {"name": "logits"}]},
+            {"outputs": [{"name": "logits", "parameters": {"classification": 0}}]},
+            {"outputs": {"name": "logits"}},
+            {"id": 5},
+            {"id": "x" * 1001},
+        )
+    ),
+    (
+        "/v2/models/digits/infer",
+        {"inputs": [{"name": "files", "datatype": "BYTES", "shape": [257], "data": [""] * 257}]},
+        413,
+    ),
     ("/v1/models/digits:predict", {"instances": [{"b64": 5}]}, 400),
     ("/v1/models/digits:predict", {"instances": [[1.5] * 784]}, 400),
     ("/v1/models/digits:predict", {"instances": [], "signature_name": ["x"]}, 400),
@@ -253,6 +293,9 @@ def test_two_models_a_token_and_hosts(served_run, pictures) -> None:
     with serving(served_run, f"other one={served_run}", DEEPER_TOKEN="s3cret") as (address, _):
         assert ask(f"{address}/livez")[0] == 200
         assert ask(f"{address}/api/models")[0] == 401
+        assert ask(f"{address}/api/models", headers={"Authorization": "bearer s3cret"})[0] == 200
+        assert ask(f"{address}/api/models", headers={"Authorization": "Bearer s3cre"})[0] == 401
+        assert ask(f"{address}/api/models", headers={"Authorization": "Basic s3cret"})[0] == 401
         token = {"Authorization": "Bearer s3cret"}
         names = [one["name"] for one in ask(f"{address}/api/models", headers=token)[1]["models"]]
         assert names == ["digits", "other one"]
@@ -263,6 +306,16 @@ def test_two_models_a_token_and_hosts(served_run, pictures) -> None:
         assert ask(f"{address}/api/models", headers={**token, "Origin": "http://evil.example"})[0] == 403
         assert ask(f"{address}/api/models", headers={**token, "Origin": "http://["})[0] == 403
         assert ask(f"{address}/api/models", headers={**token, "Origin": address})[0] == 200
+
+
+def test_who_binds_to_everywhere_says_who_may_ask(served_run) -> None:
+    with serving(served_run, "--host", "0.0.0.0", said=(said := [])) as (address, _):
+        assert address.startswith("http://127.0.0.1:") and "--allow-host" in "".join(said)
+        assert ask(f"{address}/api/models")[0] == 200
+        assert ask(f"{address}/api/models", headers={"Host": "desk.example"})[0] == 421
+    # A name that was bound to is one to ask under.
+    with serving(served_run, "--host", socket.gethostname()) as (address, _):
+        assert ask(f"{address}/api/models")[0] == 200
 
 
 def test_the_log_is_json_from_the_first_line_to_the_last(served_run, pictures, tmp_path) -> None:

@@ -13,6 +13,8 @@ function only(id) {
 
 /** One line about what went wrong. What was answered before is not about this picture: it goes. */
 export function problem(error, name = "") {
+  // What is said already is not said again: a screen reader would begin anew each time that a camera asks.
+  if (!at("problem").hidden && at("problem").textContent === error.message && at("asked").textContent === name) return;
   at("asked").textContent = name;
   at("problem").textContent = error.message;
   at("problem").hidden = false;

@@ -30,7 +30,7 @@ export function csvOf(entries) {
 
 function cell(value) {
   // A spreadsheet would run a class or a file that is called "=…" as a formula; an apostrophe makes it text.
-  const text = String(value).replace(/^[=+@\t\r]/, "'$&");
+  const text = String(value).replace(/^[=+@\t\r-]/, "'$&");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

@@ -3,6 +3,9 @@
 import { Problem, predict } from "./api.js";
 import { state, tell } from "./state.js";
 
+// Milliseconds before something new is asked about after a failure that says nothing of when to try again.
+const AFTER_PROBLEM = 2000;
+
 export class Live {
   /**
    * @param {object} how
@@ -79,6 +82,8 @@ export class Live {
       } else if (error.status === 401) {
         this.stop();
         return;
+      } else {
+        wait = AFTER_PROBLEM;
       }
     }
     this.busy = false;

@@ -8,6 +8,7 @@ export class Drawing {
     Object.assign(this, { width, height });
     /** @type {Stroke[]} */
     this.strokes = [];
+    this.drawn = false; // whether a stroke goes on: one that was undone under the pen does not
     this.before = []; // what undo goes back to, also over Clear and Centre
   }
 
@@ -18,20 +19,23 @@ export class Drawing {
   begin(point, width) {
     this.#remember();
     this.strokes = [...this.strokes, { width, points: [point] }];
+    this.drawn = true;
   }
 
   extend(point) {
-    this.strokes.at(-1).points.push(point);
+    if (this.drawn) this.strokes.at(-1).points.push(point);
   }
 
   clear() {
     if (this.isEmpty) return;
     this.#remember();
     this.strokes = [];
+    this.drawn = false;
   }
 
   undo() {
     if (this.before.length) this.strokes = this.before.pop();
+    this.drawn = false;
   }
 
   /** Moves the centre of mass to the middle and scales the longer side to 20/28, as MNIST's makers did with theirs. */
@@ -47,6 +51,7 @@ export class Drawing {
     const middle = this.#mass();
     const moved = ({ x, y }) => ({ x: this.width / 2 + scale * (x - middle.x), y: this.height / 2 + scale * (y - middle.y) });
     this.#remember();
+    this.drawn = false;
     this.strokes = this.strokes.map((one) => ({ width: one.width, points: one.points.map(moved) }));
   }
 
