@@ -1,7 +1,8 @@
 """Atomic writes and hashes. After a crash at any moment a file or folder written here is there whole or not at all.
 
 The recipe for a file: write aside in the same folder, fsync, rename over the target, fsync the folder. For a folder:
-fill one aside, fsync what is in it, rename it into place, fsync the folder above.
+fill one aside, fsync what is in it, rename it into place, fsync the folder above. What lies aside is locked
+while somebody writes it: so another process, container or host on the same disk can tell it from what a kill left.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -61,10 +63,10 @@ def _concerns(error: OSError, path: Path) -> bool:
     """Whether the error is of `path`, of a folder above it, of what lies in it, or of what is written aside for it."""
     given = [name for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
     place = Path(os.path.abspath(path))
-    bases = (place, Path(os.path.abspath(_aside(path))))
     for name in given:
         named = Path(os.path.abspath(os.fsdecode(name)))
-        if named in place.parents or any(base == named or base in named.parents for base in bases):
+        above = (named, *named.parents)
+        if named in place.parents or place in above or any(_is_aside(one, place) for one in above):
             return True
     return not given  # a failed write or fsync names no file
 
@@ -75,30 +77,97 @@ def _short(name: str) -> str:
 
 
 def _aside(path: Path) -> Path:
+    """A new name each time: processes in two containers may have one number, and write the same thing at once."""
     name = path.name or Path(os.path.abspath(path)).name
-    return path.parent / f".{_short(name)}.partial-{os.getpid()}"
+    return path.parent / f".{_short(name)}.partial-{os.getpid()}-{os.urandom(4).hex()}"
 
 
-_LEFTOVER = re.compile(r"\.(?P<name>.+)\.partial-(?P<process>[0-9]{1,10})")
+# Older versions wrote no token, and held no lock.
+_ASIDE = re.compile(
+    r"\.(?P<name>.*)\.partial-(?P<process>[0-9]{1,10})(?P<token>-[0-9a-f]{8})?(?P<lock>\.lock)?", re.DOTALL
+)
+_LOCK = ".lock"
+
+
+def _is_aside(path: Path, target: Path) -> bool:
+    """Whether `path` is what `_aside` calls something that is to become `target`, or its lock."""
+    found = _ASIDE.fullmatch(path.name)
+    return found is not None and path.parent == target.parent and found["name"] == _short(target.name)
+
+
+def _opened(path: Path, ending: str = "") -> tuple[Path, IO[bytes]]:
+    """A name aside of `path`, and the new file of this name with `ending` behind it, locked for as long as it is open."""
+    while True:
+        aside = _aside(path)
+        file = open(f"{aside}{ending}", "xb")
+        # Between the two calls another process could have taken it for a leftover.
+        if _lock(file.fileno()) is not False and os.path.exists(file.name):
+            return aside, file
+        file.close()
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Take the kernel's lock, which dies with us. False: another process holds it. None: there are no locks here."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def remove_leftovers(folder: str | Path, name: str | None = None) -> None:
-    """Delete what processes that are no more were writing in `folder` when they were killed; `name`: only what was to
-    become this file or folder. What cannot be deleted stays."""
+    """Delete what was being written in `folder` by processes that were killed; `name`: only what was to become this file
+    or folder. What cannot be deleted stays.
+
+    The lock tells, which holds across containers and hosts; where a disk has no locks, this machine's process numbers.
+    """
     try:
         names = os.listdir(folder)
     except OSError:
         return
     for one in names:
-        found = _LEFTOVER.fullmatch(one)
-        if not found or _is_alive(int(found["process"])) or (name is not None and found["name"] != _short(name)):
+        found = _ASIDE.fullmatch(one)
+        if not found or (name is not None and found["name"] != _short(name)):
             continue
-        place = Path(folder) / one
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                place.unlink()
+        process = int(found["process"])
+        if found["token"]:
+            _remove_unlocked(Path(folder) / one.removesuffix(found["lock"] or ""), process)
+        elif not _is_alive(process):
+            _remove(Path(folder) / one)
+
+
+def _remove_unlocked(place: Path, process: int) -> None:
+    lock = place.with_name(place.name + _LOCK)
+    lock = lock if os.path.lexists(lock) else place
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except IsADirectoryError:  # somebody has removed its lock
+        if not _is_alive(process):
+            _remove(place)
+        return
+    except OSError:  # it is finished by now, or somebody else's
+        return
+    try:
+        free = _lock(descriptor)
+        if free or (free is None and not _is_alive(process)):
+            _remove(place)
+            _remove(lock)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            place.unlink()
 
 
 def _is_alive(process: int) -> bool:
@@ -136,15 +205,16 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
     Raises: StorageError.
     """
     path = Path(path)
-    aside = _aside(path)
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        aside, file = _opened(path)
         try:
-            with open(aside, "wb") as file:
+            with file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(aside, path)
+                # While it is locked: what is not is a leftover.
+                os.replace(aside, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 aside.unlink()
@@ -197,9 +267,8 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
     Raises: StorageError, also when something stands at `path` already (an empty folder is replaced).
     """
-    # "." is a name too: its aside folder must not lie within it.
+    # "." is a name too: what is written aside must not lie within it.
     path = Path(os.path.abspath(path))
-    aside = _aside(path)
     if path == Path.cwd():
         raise StorageError(
             f"{path} is the folder that you are in; give a new one in it, such as {path.name or 'new'}/new"
@@ -209,20 +278,31 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        try:
-            yield aside
-            for folder, _, names in os.walk(aside):
-                for name in names:
-                    with open(os.path.join(folder, name), "rb") as file:
-                        os.fsync(file.fileno())
-                fsync_folder(Path(folder))
-            os.rename(aside, path)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+        with _locked_aside(path) as aside:
+            aside.mkdir()
+            try:
+                yield aside
+                for folder, _, names in os.walk(aside):
+                    for name in names:
+                        with open(os.path.join(folder, name), "rb") as file:
+                            os.fsync(file.fileno())
+                    fsync_folder(Path(folder))
+                os.rename(aside, path)
+            except BaseException:
+                shutil.rmtree(aside, ignore_errors=True)
+                raise
         fsync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _locked_aside(path: Path) -> Iterator[Path]:
+    """A name for a folder aside of `path`. Its lock is a file of its own: network disks have no locks on folders."""
+    aside, lock = _opened(path, _LOCK)
+    try:
+        yield aside
+    finally:
+        _remove(Path(lock.name))
+        lock.close()
 
 
 def sha256(content: str | Path | bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -330,3 +331,66 @@ def test_what_dead_processes_left_half_written_goes_and_nothing_else(tmp_path: P
     files.remove_leftovers(tmp_path)
     assert names(tmp_path) == sorted(kept)
     files.remove_leftovers(tmp_path / "nowhere")
+
+
+def test_what_is_being_written_elsewhere_is_no_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container or host that shares the disk has processes that are in no table of ours."""
+    monkeypatch.setattr(files, "_is_alive", lambda process: False)
+    with files.new_folder(tmp_path / "d") as folder, files.writing(tmp_path / "f") as file:
+        (folder / "x").write_text("1")
+        file.write(b"1")
+        files.remove_leftovers(tmp_path)
+    assert names(tmp_path) == ["d", "f"] and names(tmp_path / "d") == ["x"]
+
+
+def test_processes_of_one_number_do_not_write_into_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the first process has the number 1, in every one."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with pytest.raises(StorageError, match="stands there already"), files.new_folder(tmp_path / "d") as late:
+        (late / "late").write_text("1")
+        with files.new_folder(tmp_path / "d") as quick:
+            (quick / "quick").write_text("1")
+        assert names(late) == ["late"]
+    assert names(tmp_path) == ["d"] and names(tmp_path / "d") == ["quick"]
+
+
+_WAITER = """
+import sys
+from pathlib import Path
+from deeper import files
+with files.new_folder(Path(sys.argv[1]) / "d") as folder, files.writing(Path(sys.argv[1]) / "f") as file:
+    (folder / "x").write_text("1")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_process_number_that_is_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_is_alive", lambda process: True)
+    process = subprocess.Popen([sys.executable, "-c", _WAITER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    files.remove_leftovers(tmp_path)
+    assert len(names(tmp_path)) == 3  # the folder, its lock, the file
+    process.kill()
+    process.communicate()
+    files.remove_leftovers(tmp_path, "d")
+    assert [name.partition(".partial-")[0] for name in names(tmp_path)] == [".f"]
+    files.remove_leftovers(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    dead = 2**22 + 1  # beyond any process number of Linux
+    (tmp_path / f".one.partial-{dead}-0123abcd").write_text("half")
+    (tmp_path / f".two.partial-{dead}-0123abcd").mkdir()
+    (tmp_path / f".two.partial-{dead}-0123abcd.lock").write_text("")
+    (tmp_path / f".three.partial-{dead}-0123abcd").mkdir()
+    with files.new_folder(tmp_path / "d") as folder, files.writing(tmp_path / "f") as file:
+        (folder / "x").write_text("1")
+        file.write(b"1")
+        files.remove_leftovers(tmp_path)
+    assert names(tmp_path) == ["d", "f"]

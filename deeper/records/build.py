@@ -11,9 +11,11 @@ from deeper.errors import DatasetError, StorageError, printable
 from deeper.records import info as dataset_info
 from deeper.records import rejected as rejections
 from deeper.records.checks import class_notices, refuse_nothing, size_notices, usable_items
-from deeper.records.correcting import correct, read_all
+from deeper.records.correcting import correct
+from deeper.records.corrections import read_corrections
 from deeper.records.info import FORMAT_VERSION, CorrectionsInfo, DatasetInfo, Sizes
 from deeper.records.options import BuildOptions, BuildReport
+from deeper.records.reapplying import with_hashes
 from deeper.records.sources import Source, SourceOptions, open_source
 from deeper.records.split import Assignment, Member, assign
 from deeper.records.writing import Progress, Written, ended_by_sigterm, split_infos, worker_count, write_items
@@ -42,7 +44,7 @@ def build(
     began = time.perf_counter()
     out = Path(out)
     _refuse_existing(out)
-    decisions = read_all(options.corrections)
+    decisions = read_corrections(*options.corrections)
     items, rejected = usable_items(source)
     members = [Member(item.id, item.label, item.group, item.split) for item in items]
     assignment = assign(members, options)
@@ -50,6 +52,8 @@ def build(
     index_of = {name: index for index, name in enumerate(source.classes)}
     files.remove_leftovers(out.parent, out.name)
     with ended_by_sigterm(), files.new_folder(out) as folder:
+        workers = worker_count(corrected.items, options.workers)
+        corrections = with_hashes(corrected.info, items, workers) if corrected.info else None
         written = write_items(
             corrected.items,
             corrected.splits,
@@ -58,12 +62,12 @@ def build(
             channels=options.channels,
             seed=options.seed,
             shard_bytes=int(options.shard_megabytes * 1e6),
-            workers=worker_count(corrected.items, options.workers),
+            workers=workers,
             progress=progress,
         )
         rejected += written.rejected
         refuse_nothing(written, rejected)
-        info = _describe(source, options, assignment, written, len(rejected), corrected.info)
+        info = _describe(source, options, assignment, written, len(rejected), corrections)
         notices = [*source.notices, *assignment.notices, *corrected.notices, *_channel_notices(options, written)]
         notices += class_notices(info, options) + size_notices(written)
         rejections.write_rejected(folder, rejected)

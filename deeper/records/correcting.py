@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from deeper.errors import SourceError, nearest, printable
-from deeper.records.corrections import Decision, read_corrections
+from deeper.records.corrections import Decision
 from deeper.records.info import CorrectionsInfo, Excluded, Relabelled
 from deeper.records.sources import Item
 
@@ -23,16 +22,6 @@ class Corrected:
     splits: list[str]
     info: CorrectionsInfo | None
     notices: tuple[str, ...]
-
-
-def read_all(paths: Sequence[Path]) -> dict[str, Decision]:
-    """The decisions of several files, of which later ones hold. Raises: SourceError."""
-    together: dict[str, Decision] = {}
-    for path in paths:
-        for identifier, decision in read_corrections(path).items():
-            first = together.get(identifier, decision)
-            together[identifier] = replace(decision, given=first.given or decision.given)
-    return together
 
 
 def correct(
@@ -72,20 +61,6 @@ def correct(
     said = "; ".join(f"{count:,} {what}" for count, what in facts if count) or "nothing to change"
     info = CorrectionsInfo(relabelled=tuple(relabelled), excluded=tuple(excluded)) if relabelled or excluded else None
     return Corrected(kept, places, info, (f"corrections: {said}",) if decisions else ())
-
-
-def corrected_before(items: Sequence[Item], info: CorrectionsInfo | None) -> list[Item]:
-    """The items of a source that is appended, with what the first build corrected corrected again."""
-    if info is None:
-        return list(items)
-    gone = {one.id for one in info.excluded}
-    changed = {one.id: one for one in info.relabelled}
-    kept = []
-    for item in items:
-        known = changed.get(item.id)
-        if item.id not in gone:
-            kept.append(replace(item, label=known.now) if known is not None and item.label == known.was else item)
-    return kept
 
 
 def _check(items: Sequence[Item], classes: Sequence[str], decisions: Mapping[str, Decision]) -> None:

@@ -7,7 +7,8 @@
 
 The file only ever grows: each line is written at once and synced, so what was decided survives a crash, and a line that
 a crash cut short is cut off before the next one. Of several decisions about one picture the last holds; `undo` takes
-back the last one that was not taken back yet. A person may edit the file or write it by hand.
+back the last one that was not taken back yet. A corrected dataset may be reviewed again, into the same file or another:
+`from` of such a line is the class that an earlier line gave. A person may edit the file or write it by hand.
 """
 
 from __future__ import annotations
@@ -59,6 +60,22 @@ class Decision:
             raise UsageError(f"{printable(self.id, 60)}: {self.kind} {wanted} (column `to`)")
 
 
+def holding(made: Sequence[Decision]) -> Decision:
+    """What decisions about one picture, in their order, come to: the last, with the class it had before the first.
+
+    To keep the class that an earlier decision gave it, as a second review does, means that earlier decision.
+    """
+    source, became = "", set[str]()
+    for one in made:
+        if not source and one.given not in became:
+            source = one.given
+        became.add(one.to)
+    last = made[-1]
+    if last.kind in ("keep", "unsure") and last.given and last.given != source:
+        last = next((one for one in reversed(made) if one.to == last.given), last)
+    return replace(last, given=source)
+
+
 class Corrections:
     """The decisions in one file, and the way to add to them; the file need not exist yet.
 
@@ -85,9 +102,14 @@ class Corrections:
     @property
     def decisions(self) -> dict[str, Decision]:
         """What holds now, by id, in the order in which it was decided."""
+        return {identifier: holding(made) for identifier, made in self.made.items()}
+
+    @property
+    def made(self) -> dict[str, tuple[Decision, ...]]:
+        """What was decided about each picture and not taken back, by id; ids in the order of their latest decision."""
         latest = {identifier: number for number, identifier in enumerate(self._order)}
         known = [identifier for identifier, stack in self._stacks.items() if stack]
-        return {identifier: self._stacks[identifier][-1] for identifier in sorted(known, key=latest.__getitem__)}
+        return {identifier: tuple(self._stacks[identifier]) for identifier in sorted(known, key=latest.__getitem__)}
 
     @property
     def last(self) -> str | None:
@@ -154,7 +176,7 @@ class Corrections:
         stack = self._stacks[identifier]
         stack.pop()
         del self._order[len(self._order) - 1 - self._order[::-1].index(identifier)]
-        return stack[-1] if stack else None
+        return holding(stack) if stack else None
 
     def _append(self, fields: Sequence[str], check: Callable[[], None] = lambda: None) -> None:
         """Add a line. `check`: called with the file locked and all that others added taken in; may refuse."""
@@ -181,14 +203,21 @@ class Corrections:
             files.fsync_folder(self.path.parent)
 
 
-def read_corrections(path: str | Path) -> dict[str, Decision]:
-    """The decisions that hold, by id. Raises: SourceError, when the file is missing or is none of ours."""
-    if not Path(path).is_file():
-        raise SourceError(
-            f"there is no file {printable(path)}; make one with `deeper review DATASET`, or by hand with the columns "
-            "id,decision,from,to"
-        )
-    return Corrections(path).decisions
+def read_corrections(*paths: str | Path) -> dict[str, Decision]:
+    """The decisions that hold, by id; those of a later file were made after those of an earlier one.
+
+    Raises: SourceError, when a file is missing or is none of ours.
+    """
+    made: dict[str, list[Decision]] = {}
+    for path in paths:
+        if not Path(path).is_file():
+            raise SourceError(
+                f"there is no file {printable(path)}; make one with `deeper review DATASET`, or by hand with the columns "
+                "id,decision,from,to"
+            )
+        for identifier, some in Corrections(path).made.items():
+            made.setdefault(identifier, []).extend(some)
+    return {identifier: holding(some) for identifier, some in made.items()}
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,21 +18,19 @@ from pathlib import Path
 from deeper import files
 from deeper.errors import DatasetError, UsageError, nearest, printable
 from deeper.records import info as dataset_info
-from deeper.records import picture, tfrecord
 from deeper.records import rejected as rejections
 from deeper.records.checks import class_notices, refuse_nothing, size_notices, usable_items
-from deeper.records.correcting import corrected_before
 from deeper.records.dataset import Dataset
 from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo
 from deeper.records.lock import locked
 from deeper.records.options import BuildOptions, BuildReport
+from deeper.records.reapplying import reapply
 from deeper.records.sources import Item, Rejected, Source
 from deeper.records.split import Member, assign_more
-from deeper.records.workers import Workers
+from deeper.records.stored import stored
 from deeper.records.writing import (
     Progress,
     Written,
-    chunks_of,
     ended_by_sigterm,
     split_infos,
     sum_moments,
@@ -90,12 +88,13 @@ def _grow(
     if options.channels not in (None, info.channels):
         raise UsageError(f"the dataset has {info.channels} channels; --channels {options.channels} cannot change that")
     items, rejected = usable_items(source)
-    listed_items = len(items)
-    items = corrected_before(items, info.corrections)
+    workers = worker_count(items, options.workers)
+    again = reapply(items, info.corrections, dataset.path, workers)
+    items = again.items
+    rejected += again.rejected
     classes = _classes(dataset, items, source, options)
     index_of = {name: index for index, name in enumerate(classes)}
-    workers = worker_count(items, options.workers)
-    fresh, same, unusable = _sorted_out(dataset, items, index_of, workers)
+    fresh, same, unusable = _sorted_out(dataset, items, workers)
     drawn = _drawn(info, options)
     assignment = assign_more([_member(item) for item in fresh], _old_members(dataset), drawn, info.seed)
     number = info.additions + 1
@@ -114,9 +113,8 @@ def _grow(
             progress=progress,
         )
         rejected += unusable + written.rejected
-        listed = rejections.read_rejected(dataset.path)
-        known = set(listed)
-        listed += (new_ones := [one for one in rejected if one not in known])
+        before = rejections.read_rejected(dataset.path)
+        listed = rejections.joined(before, rejected, accepted=[item.id for item in items])
         if written.kept:
             info = replace(
                 _joined(dataset, classes, written), drawn=drawn, additions=number, versions=dataset_info.versions()
@@ -125,7 +123,7 @@ def _grow(
         elif not same:
             refuse_nothing(written, rejected)
         # Also where there is nothing to add but names: what the report counts must be found in the list.
-        if written.kept or new_ones:
+        if written.kept or listed != before:
             info = replace(info, rejected=len(listed))
             with _in_place(folder, dataset.path):
                 rejections.write_rejected(dataset.path, listed)
@@ -136,7 +134,7 @@ def _grow(
         kept=written.kept,
         rejected=len(rejected),
         skipped=same,
-        excluded=listed_items - len(items),
+        excluded=again.excluded,
         splits={name: split.count for name, split in info.splits.items()},
         classes=info.classes,
         seconds=time.perf_counter() - began,
@@ -158,9 +156,7 @@ def _classes(dataset: Dataset, items: Sequence[Item], source: Source, options: B
     return (*dataset.classes, *new)
 
 
-def _sorted_out(
-    dataset: Dataset, items: Sequence[Item], index_of: Mapping[str, int], workers: int
-) -> tuple[list[Item], int, list[Rejected]]:
+def _sorted_out(dataset: Dataset, items: Sequence[Item], workers: int) -> tuple[list[Item], int, list[Rejected]]:
     """What is new; how many are there already, byte for byte; and what has a known id and cannot be read.
 
     Raises: DatasetError, for an id that stands for another picture in the dataset.
@@ -170,28 +166,18 @@ def _sorted_out(
         for name in dataset.info.splits
         for position, identifier in enumerate(dataset.split(name).ids)
     }
-    known = [position for position, item in enumerate(items) if item.id in places]
-    if not known:
-        return list(items), 0, []
     unusable: list[Rejected] = []
     changed: list[str] = []
-    same = start = 0
-    chunks = list(chunks_of(items, known, index_of, None))
-    with Workers(workers if len(known) > 100 else 1) as pool:
-        for chunk, encoded in zip(chunks, pool.encode(chunks)):
-            unusable += [Rejected(chunk.ids[row], reason) for row, reason in encoded.rejected]
-            offset = 0
-            for row, size in zip(encoded.kept, encoded.sizes):
-                record = tfrecord.unframe(encoded.records[offset : offset + size])
-                offset += size
-                name, position = places[chunk.ids[row]]
-                split = dataset.split(name)
-                alike = split.facts[position].text == chunk.texts[row]
-                if alike and picture.read_encoded(record) == split.encoded(position):
-                    same += 1
-                else:
-                    changed.append(chunk.ids[row])
-            start += len(chunk.ids)
+    same = 0
+    for item, encoded in stored([item for item in items if item.id in places], workers):
+        name, position = places[item.id]
+        split = dataset.split(name)
+        if isinstance(encoded, Rejected):
+            unusable.append(encoded)
+        elif split.facts[position].text == item.label and encoded == split.encoded(position):
+            same += 1
+        else:
+            changed.append(item.id)
     if changed:
         raise DatasetError(
             f"{len(changed):,} ids of the source stand for other pictures or classes in {printable(dataset.path)} (first: "

@@ -96,11 +96,15 @@ class Relabelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Excluded:
-    """A picture that `--corrections` left out. `split`: where it would be; `was`: its class."""
+    """A picture that `--corrections` left out. `split`: where it would be; `was`: its class.
+
+    `sha256`: hexadecimal, of the bytes that would be stored; None where it could not be read, and in older datasets.
+    """
 
     id: str
     split: str
     was: str
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deeper import files
@@ -15,9 +15,9 @@ FILE = "rejected.csv"
 
 def write_rejected(folder: Path, rejected: Sequence[Rejected]) -> None:
     """`rejected.csv`: a header, then id and reason; quoted where needed, so an id may hold anything."""
-    rows = [("id", "reason"), *((item.id, " ".join(item.reason.split())) for item in rejected)]
+    rows = [("id", "reason"), *((item.id, item.reason) for item in map(_as_written, rejected))]
     text = "".join(files.csv_line(row) for row in rows)
-    files.write_bytes(folder / FILE, text.encode("utf-8", "backslashreplace"))
+    files.write_bytes(folder / FILE, text.encode("utf-8"))
 
 
 def read_rejected(folder: Path) -> list[Rejected]:
@@ -34,6 +34,23 @@ def read_rejected(folder: Path) -> list[Rejected]:
         ) from None
 
 
+def joined(listed: Sequence[Rejected], new: Sequence[Rejected], accepted: Iterable[str]) -> list[Rejected]:
+    """The lines after another build: those of the `new` ones, in the place of older lines about their ids or at the end,
+    and of the others those whose ids were not `accepted` meanwhile."""
+    gone = {_written(identifier) for identifier in accepted}
+    anew: dict[str, list[Rejected]] = {}
+    for one in map(_as_written, new):
+        anew.setdefault(one.id, []).append(one)
+    lines: list[Rejected] = []
+    replaced = set(anew)
+    for one in listed:
+        if one.id in replaced:
+            lines += anew.pop(one.id, [])
+        elif one.id not in gone:
+            lines.append(one)
+    return lines + [one for some in anew.values() for one in some]
+
+
 def damage(folder: Path) -> str:
     """What keeps `rejected.csv` from being read, in words; empty where nothing does."""
     try:
@@ -41,3 +58,12 @@ def damage(folder: Path) -> str:
     except DatasetError as error:
         return str(error)
     return ""
+
+
+def _as_written(one: Rejected) -> Rejected:
+    return Rejected(_written(one.id), _written(" ".join(one.reason.split())))
+
+
+def _written(text: str) -> str:
+    """As it comes back from the file: what is no UTF-8 in a file's name stands there as `\\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -9,23 +9,38 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from deeper import files, images
-from deeper.errors import DatasetError, SourceError, printable
+from deeper.errors import DatasetError, SourceError, UsageError, printable
 from deeper.records import info as dataset_info
 from deeper.records import picture, tfrecord
 from deeper.records import rejected as rejections
 from deeper.records.encoding import moments
-from deeper.records.info import FORMAT_VERSION, SPLITS, DatasetInfo, Moments, ShardInfo, Sizes, SplitInfo
+from deeper.records.info import (
+    FORMAT_VERSION,
+    SPLITS,
+    CorrectionsInfo,
+    DatasetInfo,
+    Moments,
+    ShardInfo,
+    Sizes,
+    SplitInfo,
+)
 from deeper.records.lock import locked
 from deeper.records.verify import Progress, ShardSurvey, Survey, VerifyReport, counted, survey, training_pixels
 from deeper.records.writing import sum_moments
+from deeper.values import from_plain
 
 DAMAGED = "damaged"
+# What a `dataset.json` that cannot be read takes with it.
+_LOST = (
+    "its source, the seed of its splits and what --corrections changed are lost, and with --add new pictures go to train "
+    "and excluded ones come back"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +208,7 @@ def _retrained(found: Survey, kept: Sequence[tuple[ShardSurvey, ShardInfo]]) -> 
     return written != [shard.sha256 for shard in info.splits["train"].shards]
 
 
-def _remembered(found: Survey, channels: int, notices: list[str]) -> DatasetInfo:
+def _remembered(found: Survey, most_channels: int, notices: list[str]) -> DatasetInfo:
     """What a damaged `dataset.json` still says about where the pictures came from; the records say the rest."""
     try:
         plain: Any = files.read_json(found.path / dataset_info.FILE)
@@ -202,8 +217,15 @@ def _remembered(found: Survey, channels: int, notices: list[str]) -> DatasetInfo
     said = plain if isinstance(plain, dict) else {}
     notices.append(
         "dataset.json was not as it was written: classes, counts and statistics are taken from the records"
-        + ("" if said else "; its source and the seed of its splits are lost, and with --add new pictures go to train")
+        + ("" if said else f"; {_LOST}")
     )
+    channels = said.get("channels")
+    if type(channels) is not int or channels not in (1, 3):
+        channels = most_channels
+        notices.append(
+            f"channels are guessed to be {channels}, the most that any picture has: if the build was told otherwise "
+            "with --channels, build all pictures anew"
+        )
     nothing = Moments(pixels=0, sums=(0,) * channels, squares=(0,) * channels)
 
     def text(key: str, otherwise: str | None) -> Any:
@@ -233,8 +255,21 @@ def _remembered(found: Survey, channels: int, notices: list[str]) -> DatasetInfo
         seed=number("seed"),
         group_by=text("group_by", None),
         rejected=0,
+        corrections=_remembered_corrections(said, notices),
         additions=max([number("additions"), *added]),
     )
+
+
+def _remembered_corrections(said: Mapping[str, Any], notices: list[str]) -> CorrectionsInfo | None:
+    if said.get("corrections") is None:
+        return None
+    try:
+        return from_plain(CorrectionsInfo, said["corrections"], f"{dataset_info.FILE}: corrections")
+    except UsageError as error:
+        notices.append(
+            f"{error}: what was corrected is lost, and --add of the same source brings excluded pictures back"
+        )
+        return None
 
 
 def _training_moments(folder: Path, kept: Sequence[tuple[ShardSurvey, ShardInfo]], channels: int) -> Moments:

@@ -28,6 +28,8 @@ from deeper.records.options import DEFAULT_SHARE, BuildOptions
 
 # The lowest numbers first.
 _DRAWN_ORDER = ("test", "validation")
+# How far beyond the asked share, and by how many pictures, a split of new pictures must be for a notice.
+_FAR, _MANY = 1.5, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,9 @@ def assign_more(members: Sequence[Member], old: Sequence[Member], drawn: Mapping
     fresh = [position for unit in units if unit.label not in old_units for position in unit.positions]
     for position, split in _by_rank(members, fresh, drawn, seed).items():
         splits[position] = split
-    return Assignment(tuple(splits), drawn, tuple(_torn_groups(members, splits)))
+    grown = set(pool).difference(fresh)
+    notices = _beyond_share([splits[position] for position in grown], drawn) + _torn_groups(members, splits)
+    return Assignment(tuple(splits), drawn, tuple(notices))
 
 
 def _asked(options: BuildOptions) -> list[tuple[str, float | int | None]]:
@@ -189,6 +193,22 @@ def _by_threshold(number: float, old: Sequence[tuple[float, str]], drawn: Mappin
         if number < threshold:
             return name
     return "train"
+
+
+def _beyond_share(splits: Sequence[str], drawn: Mapping[str, float]) -> list[str]:
+    """A notice for each split that gets far more of the new pictures than was asked, as after a tiny first build."""
+    notices = []
+    for name in reversed(_DRAWN_ORDER):
+        if name not in drawn:
+            continue
+        count, wanted = splits.count(name), drawn[name] * len(splits)
+        if count > _FAR * wanted and count - wanted >= _MANY:
+            notices.append(
+                f"{name}: {count:,} of {len(splits):,} new pictures of old classes drawn, {count / len(splits):.2g} of them "
+                f"where {drawn[name]:.3g} is asked: they go by the few old pictures of their class, and groups stay whole; "
+                "for the asked share build all pictures anew"
+            )
+    return notices
 
 
 def _torn_groups(members: Sequence[Member], splits: Sequence[str]) -> list[str]:

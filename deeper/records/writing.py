@@ -179,7 +179,7 @@ def write_items(
             counts: Counter[int] = Counter()
             start = 0
             try:
-                for chunk, encoded in _encoded(pool, chunks_of(items, positions, index_of, channels)):
+                for chunk, encoded in encoded_chunks(pool, chunks_of(items, positions, index_of, channels)):
                     writer.write(encoded.records, encoded.sizes)
                     counts.update(chunk.labels[row] for row in encoded.kept)
                     _note(written, chunk, encoded, split == "train")
@@ -196,7 +196,8 @@ def write_items(
     return written
 
 
-def _encoded(pool: Workers, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Encoded]]:
+def encoded_chunks(pool: Workers, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Encoded]]:
+    """Each chunk with what came of it, in order; no more chunks are made than are under way."""
     under_way: list[Chunk] = []
 
     def noted() -> Iterator[Chunk]:

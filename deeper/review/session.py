@@ -71,12 +71,12 @@ class Session:
     def describe(self) -> dict[str, Any]:
         """Everything that the page shows, as plain data."""
         with self._lock:
-            decisions = self.corrections.decisions
+            latest = self._latest()
             return {
                 "name": printable(self.dataset.path.name or self.dataset.info.name, 80),
                 "file": printable(self.corrections.path),
                 "classes": [_shown(name) for name in self.dataset.classes],
-                "suspects": [self._plain(one, decisions.get(one.id)) for one in self.suspects],
+                "suspects": [self._plain(one, latest.get(one.id)) for one in self.suspects],
             }
 
     def decide(self, number: int, kind: str, to: int | None) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Session:
     def undo(self) -> dict[str, Any]:
         """Take back the latest decision about one of the suspects. Raises: UsageError, when there is none."""
         with self._lock:
-            mine = [identifier for identifier in self.corrections.decisions if identifier in self._numbers]
+            mine = [identifier for identifier in self.corrections.made if identifier in self._numbers]
             if not mine:
                 raise UsageError("nothing was decided yet: there is nothing to take back")
             self.corrections.undo(mine[-1])
@@ -139,8 +139,12 @@ class Session:
         return name
 
     def _state(self, number: int) -> dict[str, Any]:
-        decision = self.corrections.decisions.get(self.suspects[number].id)
+        decision = self._latest().get(self.suspects[number].id)
         return {"number": number, "decision": self._decision(decision), "decided": self.decided}
+
+    def _latest(self) -> dict[str, Decision]:
+        """What was said last of each picture, which the page shows and undo takes back; a build asks what it comes to."""
+        return {identifier: made[-1] for identifier, made in self.corrections.made.items()}
 
     def _decision(self, decision: Decision | None) -> dict[str, Any] | None:
         return None if decision is None else {"kind": decision.kind, "to": self._index(decision.to)}

@@ -217,7 +217,8 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "left"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 0), (signal.SIGKILL, -9, 1)]
+    ("number", "code", "left"),
+    [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 0), (signal.SIGKILL, -9, 2)],  # the folder and its lock
 )
 def test_an_end_in_the_middle_leaves_no_dataset_and_no_process(
     tmp_path: Path, number: int, code: int, left: int

@@ -97,6 +97,37 @@ def test_later_files_hold_and_corrections_of_corrections_fit(
     assert not (tmp_path / "alone").exists()
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["two files", "one file"])
+@pytest.mark.parametrize(
+    ("later", "label"),
+    [
+        (["keep"], "c1"),
+        (["unsure"], "c1"),
+        (["relabel"], "c2"),
+        (["relabel", "keep"], "c1"),
+        (["exclude"], None),
+        (["exclude", "keep"], "c1"),
+    ],
+)
+def test_a_review_of_the_corrected_dataset_goes_on_from_it(
+    tmp_path: Path, listing: Make, array_items: Arrays, later: list[str], label: str | None, together: bool
+) -> None:
+    items = array_items(60, classes=3)
+    one = items[0].id
+    first = Decision(id=one, kind="relabel", given="c0", to="c1")
+    second = [Decision(id=one, kind=kind, given="c1", to="c2" if kind == "relabel" else "") for kind in later]
+    if together:
+        paths = written(tmp_path / "both.csv", first, *second)
+    else:
+        paths = (*written(tmp_path / "1.csv", first), *written(tmp_path / "2.csv", *second))
+    build(listing(items), tmp_path / "out", options=BuildOptions(corrections=paths))
+    dataset = Dataset(tmp_path / "out")
+    assert labels(dataset).get(one) == label
+    assert dataset.info.corrections is not None
+    changed = [*dataset.info.corrections.relabelled, *dataset.info.corrections.excluded]
+    assert [(each.id, each.was) for each in changed] == [(one, "c0")]
+
+
 def test_what_was_left_out_stays_out_when_the_source_is_appended(
     tmp_path: Path, listing: Make, array_items: Arrays
 ) -> None:

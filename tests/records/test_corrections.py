@@ -43,6 +43,45 @@ def test_undo_takes_back_one_decision_after_the_other(tmp_path: Path) -> None:
         log.undo("a")
 
 
+def test_to_keep_what_an_earlier_decision_gave_is_that_decision_and_undo_goes_step_by_step(tmp_path: Path) -> None:
+    log = Corrections(tmp_path / "c.csv")
+
+    def holds() -> tuple[str, str, str]:
+        (one,) = log.decisions.values()
+        assert read_corrections(tmp_path / "c.csv")["a"] == one
+        return one.kind, one.given, one.to
+
+    log.decide(Decision(id="a", kind="relabel", given="4", to="9"))
+    log.decide(Decision(id="a", kind="exclude", given="9"))
+    assert holds() == ("exclude", "4", "")
+    log.decide(Decision(id="a", kind="unsure", given="9"))
+    assert holds() == ("relabel", "4", "9")
+    log.decide(Decision(id="a", kind="keep", given="4"))
+    assert holds() == ("keep", "4", "")
+    assert [one.kind for one in log.made["a"]] == ["relabel", "exclude", "unsure", "keep"]
+    for kind, to in (("relabel", "9"), ("exclude", ""), ("relabel", "9")):
+        found = log.undo("a")
+        assert found is not None and (found.kind, found.to) == (kind, to)
+        assert holds() == (kind, "4", to)
+    assert log.undo("a") is None and log.decisions == {}
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "given"),
+    [
+        ("a,relabel,,9\na,keep,9,", "relabel", ""),
+        ("a,relabel,,9\na,relabel,9,7", "relabel", ""),
+        ("a,relabel,,9\na,keep,4,", "keep", "4"),
+        ("a,relabel,4,9\na,relabel,9,4\na,keep,4,", "keep", "4"),
+        ("a,relabel,4,9\na,keep,,", "keep", "4"),
+    ],
+)
+def test_chains_that_were_written_by_hand(tmp_path: Path, lines: str, kind: str, given: str) -> None:
+    (tmp_path / "c.csv").write_text(f"id,decision,from,to\n{lines}\n")
+    found = read_corrections(tmp_path / "c.csv")["a"]
+    assert (found.kind, found.given) == (kind, given)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_any_id_and_class_comes_back(tmp_path: Path, name: str) -> None:
     log = Corrections(tmp_path / "c.csv")

@@ -148,3 +148,22 @@ def test_a_new_picture_follows_its_group_and_a_new_class_is_drawn_by_rank() -> N
     joined = assign_more(joining + members(10, label="b"), placed, first.drawn, 0)
     assert list(joined.splits[: len(home)]) == list(home.values())
     assert counts(joined.splits[len(home) :]) == {"train": 8, "validation": 1, "test": 1}
+
+
+def test_a_share_far_beyond_the_asked_one_is_said() -> None:
+    """Of three pictures one is in each split, and new ones go by where these lie."""
+    old, new = members(3), members(1000, first=3)
+    said = 0
+    for seed in range(10):
+        first = assign(old, BuildOptions(seed=seed))
+        placed = [Member(m.id, m.label, None, split) for m, split in zip(old, first.splits, strict=True)]
+        joined = assign_more(new, placed, first.drawn, seed)
+        for name in ("validation", "test"):
+            count = joined.splits.count(name)
+            notices = [notice for notice in joined.notices if notice.startswith(f"{name}: {count:,} of 1,000 new")]
+            assert len(notices) == (count > 150)
+            said += len(notices)
+        assert len(joined.notices) == sum(joined.splits.count(name) > 150 for name in ("validation", "test"))
+        # Of a handful nothing is said, nor of classes that are new: those are drawn as in a first build.
+        assert not assign_more(new[:10] + members(90, label="b"), placed, first.drawn, seed).notices
+    assert 0 < said < 20

@@ -63,16 +63,22 @@ def _one(given: Any, where: str) -> NDArray[Any]:
         return _from_one_hot(array, where)
     if array.ndim != 1:
         raise SourceError(f"{where} have shape {array.shape}; wanted N indices or names, or one-hot N×K")
-    if array.dtype.kind == "S":
-        try:
-            array = np.char.decode(array, "utf-8")
-        except UnicodeDecodeError:
-            raise SourceError(f"{where} are bytes that are no UTF-8; wanted text") from None
+    array = text_of(array, where)
     if array.dtype.kind == "U":
         return array
     if array.dtype.kind not in "buif":
         raise SourceError(f"{where} have dtype {array.dtype}; wanted integers, names, or one-hot rows")
     return _from_numbers(array, where)
+
+
+def text_of(array: NDArray[Any], where: str) -> NDArray[Any]:
+    """Bytes as text, anything else as it is. Raises: SourceError, for bytes that are no UTF-8."""
+    if array.dtype.kind != "S":
+        return array
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError:
+        raise SourceError(f"{where} are bytes that are no UTF-8; wanted text") from None
 
 
 def _from_numbers(array: NDArray[Any], where: str) -> NDArray[np.int64]:

@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deeper.errors import SourceError, printable
-from deeper.records.sources.array_labels import read_labels
+from deeper.errors import DeeperError, SourceError, printable
+from deeper.records.sources.array_labels import read_labels, text_of
 from deeper.records.sources.array_pictures import read_pictures
 from deeper.records.sources.groups import groups_of
 from deeper.records.sources.item import Item
@@ -122,10 +122,13 @@ def open_npz(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
                 loaded = {kind: _member(archive, key, shown) for kind, key in kinds.items()}
                 parts[split] = Part(loaded["images"], loaded["labels"], loaded.get("groups"))
             if named is not None and options.classes is None:
-                names = tuple(str(item) for item in _member(archive, named, shown).ravel())
+                given = text_of(_member(archive, named, shown), f"{shown}: {named!r}")
+                names = tuple(str(item) for item in given.ravel())
                 options = SourceOptions(
                     shape=options.shape, channels=options.channels, group_by=options.group_by, classes=names
                 )
+    except DeeperError:
+        raise  # some are ValueErrors too, and say more
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
         raise SourceError(f"{shown} is no sound .npz file ({printable(error, 80)}); write it again") from None
     ignored = [key for key in keys if key not in used]

@@ -240,6 +240,22 @@ def test_npz_compressed_with_names_groups_and_something_else(tmp_path: Path) -> 
     assert any("'weights'" in notice for notice in source.notices)
 
 
+def test_npz_with_names_as_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "leaves.npz"
+    names = np.array([b"ash", "frêne".encode(), b"oak"])
+    np.savez(path, images=GREY, labels=np.array(LABELS), class_names=names)
+    assert open_source(path).classes == ("ash", "frêne", "oak")
+    np.savez(path, images=GREY, labels=np.array(LABELS), class_names=np.array([b"ash", b"\xff", b"oak"]))
+    refused(path, says="leaves.npz: 'class_names' are bytes that are no UTF-8")
+
+
+def test_npz_with_a_name_twice_is_refused_for_that(tmp_path: Path) -> None:
+    path = tmp_path / "leaves.npz"
+    np.savez(path, images=GREY, labels=np.array(LABELS), class_names=np.array(["ash", "oak", "ash"]))
+    with pytest.raises(UsageError, match="a class name stands twice"):
+        open_source(path)
+
+
 def test_npz_that_cannot_be_used(tmp_path: Path) -> None:
     def written(**arrays: np.ndarray) -> Path:
         path = tmp_path / "some.npz"
