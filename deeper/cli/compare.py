@@ -24,7 +24,10 @@ FIGURES = (".svg", ".pdf", ".png")
 class Arguments:
     """Compare runs on the same pictures: a table, paired tests, a vector figure, a LaTeX table.
 
-    Example: deeper compare runs/a runs/b --figure comparison.pdf --latex comparison.tex
+    To choose between runs add --split validation: test pictures by which one chooses no longer tell how good the chosen
+    run is.
+
+    Example: deeper compare runs/a runs/b --split validation --figure comparison.pdf --latex comparison.tex
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
@@ -32,7 +35,8 @@ class Arguments:
     source: str | None = None
     """A dataset or source to compare on; each run's own when not given."""
     split: str | None = None
-    """train, validation, test, or all; when not given test, or all pictures of a source without splits of its own."""
+    """train, validation, test, or all; when not given test, or all pictures of a source that has no splits of its own
+    and that no run was trained on."""
     figure: Path | None = None
     """Write a figure: .svg, .pdf or .png."""
     latex: Path | None = None
@@ -58,7 +62,7 @@ def main(arguments: Arguments) -> None:
     source: Dataset | str | None = arguments.source
     if arguments.source is not None and all(run.is_dir() for run in arguments.runs):
         source, split = judged_on(
-            arguments.source, arguments.split, lambda text: print(f"note: {text}", file=sys.stderr)
+            arguments.source, arguments.split, lambda text: print(f"note: {text}", file=sys.stderr), arguments.runs
         )
     comparison = compare_runs(
         arguments.runs,

@@ -35,7 +35,8 @@ class Arguments:
     source: tyro.conf.Positional[str | None] = None
     """Another dataset or source than the run's own."""
     split: str | None = None
-    """train, validation, test, or all; when not given test, or all pictures of a source without splits of its own."""
+    """train, validation, test, or all; when not given test, or all pictures of a source that has no splits of its own
+    and that no run was trained on."""
     checkpoint: str | None = None
     """best, last or a step; the finished bundle when not given."""
     errors: int = 10
@@ -61,7 +62,7 @@ def main(arguments: Arguments) -> None:
     split = arguments.split or "test"
     source: Dataset | str | None = arguments.source
     if arguments.source is not None and arguments.run.is_dir():  # else nothing is built only to be refused
-        source, split = judged_on(arguments.source, arguments.split, _notice)
+        source, split = judged_on(arguments.source, arguments.split, _notice, [arguments.run])
     evaluation = evaluate_run(
         arguments.run,
         source,
@@ -70,6 +71,8 @@ def main(arguments: Arguments) -> None:
         device=arguments.device,
         precision=arguments.precision,
         model=arguments.model,
+        # Where a source was given, all was said when it was opened.
+        notice=_notice if arguments.source is None else None,
     )
     if arguments.json:
         plain = {"run": str(arguments.run), "split": split, "checkpoint": arguments.checkpoint}
@@ -184,7 +187,7 @@ def _errors(console: Console, evaluation: Evaluation, arguments: Arguments) -> N
         )
     # What is typed again must be safe to type.
     run = typed(arguments.run)
-    steps = [(f"deeper compare {run} OTHER_RUN", "is it better than another, on the same pictures?")]
+    steps = [(f"deeper compare {run} OTHER_RUN --split validation", "is it better than another, on the same pictures?")]
     if (arguments.run / "tensorboard").is_dir():  # a bundle alone has none
         steps.insert(0, (f"deeper board {run}", "misclassified pictures, statistics of every layer"))
     if mistakes and arguments.source is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -58,15 +59,39 @@ class Extrapolation:
 
 def accuracy_interval(accuracies: Sequence[float], pictures: int) -> tuple[float, float]:
     """95 % interval of the mean accuracy of several seeds judged on the same `pictures`: Wilson's for the pictures,
-    and the standard error of the mean for the seeds, added in quadrature. Of a single seed Wilson's alone."""
+    and Student's for the mean of the seeds, added in quadrature. Of a single seed Wilson's alone.
+
+    The deviation is that of these seeds alone, since training on fewer pictures is more erratic: two or three seeds tell
+    it badly, and Student's quantile is as wide as that.
+    """
     mean = sum(accuracies) / len(accuracies)
     low, high = wilson_interval(round(mean * pictures), pictures)
     low, high = min(low, mean), max(high, mean)
     if len(accuracies) > 1:
-        deviation = math.sqrt(sum((one - mean) ** 2 for one in accuracies) / (len(accuracies) - 1))
-        seeds = 1.96 * deviation / math.sqrt(len(accuracies))
+        freedom = len(accuracies) - 1
+        deviation = math.sqrt(sum((one - mean) ** 2 for one in accuracies) / freedom)
+        seeds = student_quantile(freedom) * deviation / math.sqrt(len(accuracies))
         low, high = mean - math.hypot(mean - low, seeds), mean + math.hypot(high - mean, seeds)
     return max(0.0, low), min(1.0, high)
+
+
+@cache
+def student_quantile(freedom: int) -> float:
+    """The 97.5 % point of Student's t distribution: its integral is a finite sum of powers of a cosine (Abramowitz and
+    Stegun, 26.7.3 and 26.7.4), inverted by bisection. `freedom`: 1 or more."""
+    low, high = 0.0, math.pi / 2
+    while low < (angle := (low + high) / 2) < high:
+        cosine = math.cos(angle)
+        term = cosine if freedom % 2 else 1.0
+        total = 0.0
+        for power in range(1 + freedom % 2, freedom, 2):
+            total += term
+            term *= cosine * cosine * power / (power + 1)
+        within = math.sin(angle) * total
+        if freedom % 2:
+            within = (angle + within) * 2 / math.pi
+        low, high = (angle, high) if within < 0.95 else (low, angle)
+    return math.sqrt(freedom) * math.tan(low)
 
 
 def _law(

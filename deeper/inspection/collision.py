@@ -58,12 +58,14 @@ class Cases:
 class Hits:
     """Which cases collide. `number`: the most convincing try, −1 where none. `strength`: the judge's probability of the
     given class there, or by how much nearer the distorted picture lies. `neighbour`: position of that training picture,
-    −1 where the method has none."""
+    −1 where the method has none; `row`: where it stands among the pictures that were distorted together, by which its draw
+    goes, −1 likewise."""
 
     collided: NDArray[np.bool_]
     number: NDArray[np.int64]
     strength: NDArray[np.float32]
     neighbour: NDArray[np.int64]
+    row: NDArray[np.int64]
 
     @property
     def count(self) -> int:
@@ -82,7 +84,8 @@ def by_inverse(reader: Reader, transform: Transform, cases: Cases, allowed: NDAr
         better = (probabilities.argmax(1) == given) & (of_given > strength[tried])
         number[tried[better]] = attempt
         strength[tried[better]] = of_given[better]
-    return Hits(number >= 0, number, strength, np.full(len(cases), -1, np.int64))
+    none = np.full(len(cases), -1, np.int64)
+    return Hits(number >= 0, number, strength, none, none)
 
 
 def by_neighbours(
@@ -92,6 +95,7 @@ def by_neighbours(
     number = np.full(len(cases), -1, np.int64)
     strength = np.zeros(len(cases), np.float32)
     neighbour = np.full(len(cases), -1, np.int64)
+    drawn = np.full(len(cases), -1, np.int64)
     tried = cases.right & allowed[cases.given]
     folds = reader.folds(cases.training)
     for label, fold in sorted(set(zip(cases.given[tried].tolist(), folds[tried].tolist(), strict=True))):
@@ -109,8 +113,9 @@ def by_neighbours(
             best = int(closeness.argmax())
             gained = float(closeness[best]) - nearest
             if gained > 0:
-                number[row], strength[row], neighbour[row] = best // each, gained, positions[best]
-    return Hits(number >= 0, number, strength, neighbour)
+                number[row], drawn[row] = divmod(best, each)
+                strength[row], neighbour[row] = gained, positions[best]
+    return Hits(number >= 0, number, strength, neighbour, drawn)
 
 
 def collide(

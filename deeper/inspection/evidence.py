@@ -51,12 +51,8 @@ def weigh(
     library: Library,
 ) -> Weighed:
     """Try the distortion and its placebos on every error, and the distortion on correct pictures too."""
-    nothing = Hits(
-        np.zeros(len(errors), np.bool_),
-        np.full(len(errors), -1),
-        np.zeros(len(errors), np.float32),
-        np.full(len(errors), -1),
-    )
+    none = np.full(len(errors), -1)
+    nothing = Hits(np.zeros(len(errors), np.bool_), none, np.zeros(len(errors), np.float32), none, none)
     if not changes(distortion, subject.dataset.info.channels):
         return Weighed(distortion, None, nothing, 0.0, 0, (), None, None, 1.0)
     method = transform_of(distortion, subject.fill)

@@ -20,7 +20,7 @@ from deeper.inspection.library import Library
 from deeper.inspection.reading import Reader
 from deeper.inspection.result import MOST_COLLISIONS, MOST_LOOKED_AT, PICTURE_BYTES, SHOWN, Collision, Picture, Wrong
 from deeper.inspection.subject import Subject
-from deeper.inspection.tries import Transform, Undone
+from deeper.inspection.tries import Forwards, Undone
 
 _CUT = 250
 
@@ -119,7 +119,7 @@ class Shown:
         rows = rows[np.argsort(-hits.strength[rows], kind="stable")][:MOST_COLLISIONS]
         return tuple(self._collision(method, int(row), int(hits.number[row]), one, cases) for row in rows)
 
-    def _collision(self, method: Transform, row: int, number: int, one: Weighed, cases: Cases) -> Collision:
+    def _collision(self, method: Undone | Forwards, row: int, number: int, one: Weighed, cases: Cases) -> Collision:
         classes = self.subject.classes
         label, given = int(cases.labels[row]), int(cases.given[row])
         picture = self.inspected.take(cases.rows[row : row + 1])
@@ -131,9 +131,14 @@ class Shown:
             features = self.reader.features(method(cases.images[row : row + 1], number), fold)[0]
             near = self.library.nearest(features, given, fold)
             position = near[0] if near else None
-        neighbour = self.library.picture(position, self.fit) if position is not None else None
+        neighbour: Picture | None = None
         distorted: Picture | None = None
-        if neighbour is not None:
+        if position is not None and isinstance(method, Forwards):
+            # As they were compared: its own draw, at the judge's size. At another size noise is other noise.
+            neighbour = self.library.picture(position, self.library.fit)
+            distorted = method(neighbour[None], number, one.hits.row[row : row + 1])[0]
+        elif position is not None:
+            neighbour = self.library.picture(position, self.fit)
             distorted = method.forwards(neighbour[None], number)[0]
         return Collision(
             id=self.subject.chosen.ids[cases.rows[row]],

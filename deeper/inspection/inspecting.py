@@ -207,8 +207,8 @@ def _notes(subject: Subject, found: Examined, reason: str) -> list[str]:
         notes = [f"No judge was asked: {reason}."]
     if subject.chosen.name == "test":
         notes.append(f"Test pictures: {_TEST}.")
-    if subject.chosen.name == "train":
-        notes.append("The run trained on these pictures; the judge's readings are out-of-fold.")
+    if learned := _of_learned(subject, judge is not None):
+        notes.append(learned)
     if warning := leak_warning(subject.judged.path, subject.chosen.name):
         notes.append(f"{warning[0].upper()}{warning[1:]}.")
     if found.examined < len(found.wrong):
@@ -223,6 +223,17 @@ def _notes(subject: Subject, found: Examined, reason: str) -> list[str]:
     if not subject.distortions:
         notes.append(f"{printable(subject.path)} was trained without distortions.")
     return notes
+
+
+def _of_learned(subject: Subject, judged: bool) -> str:
+    """How many of the inspected pictures the run trained on; empty for none. `judged`: whether a judge read them."""
+    places, count = subject.chosen.training, len(subject.chosen.training)
+    learned = int(subject.trained[places[places >= 0]].sum())
+    if not learned:
+        return ""
+    which = "these pictures" if learned == count else f"{learned:,} of these {count:,} pictures"
+    readings = "; the judge's readings are out-of-fold" + ("" if learned == count else " there") if judged else ""
+    return f"The run trained on {which}{readings}."
 
 
 def _unheard(text: str) -> None:

@@ -115,7 +115,7 @@ def find_doubts(
     alike = {*duplicates.same_pictures(prints), *duplicates.across_splits(prints, spread, whole.owners)}
     copies = duplicates.groups(duplicates.confirmed(sorted(alike), whole.splits))
     clock.lap("duplicates")
-    strange = nearness.strangeness(spread, whole.keys, training)
+    strange = nearness.strangeness(spread, whole.keys, training, seen_by_first(whole, judge))
     found = _Found(whole, judge.classes, probabilities)
     found.conflicts(copies)
     found.labels(np.flatnonzero(flagged)[np.argsort(-margin[flagged], kind="stable")], margin)
@@ -187,6 +187,14 @@ def read_everything(
             done += len(batch.ids)
             progress(done, total)
     return np.concatenate(probabilities), np.concatenate(features)
+
+
+def seen_by_first(whole: Everything, judge: Judge) -> NDArray[np.bool_]:
+    """Which pictures the network trained on whose features are compared: of the training split all but the first fold.
+    Shape: N."""
+    seen: NDArray[np.bool_] = whole.owners == 0
+    seen[seen] = judge.folds != 0
+    return seen
 
 
 class _Found:

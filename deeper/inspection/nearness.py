@@ -10,6 +10,8 @@ from deeper import draws
 # Reference pictures that typical distances are measured against; more would not move them.
 REFERENCE = 8_000
 _ROWS, _CELLS = 512, 1 << 24
+# Of fewer pictures the median and the spread tell little.
+_LEAST = 30
 
 
 def standardised(features: NDArray[np.float32], training: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -62,19 +64,29 @@ def sample(keys: NDArray[np.uint64], allowed: NDArray[np.bool_], seed: int = 0) 
 
 
 def strangeness(
-    features: NDArray[np.float32], keys: NDArray[np.uint64], training: NDArray[np.bool_], count: int = 10
+    features: NDArray[np.float32],
+    keys: NDArray[np.uint64],
+    training: NDArray[np.bool_],
+    seen: NDArray[np.bool_],
+    count: int = 10,
 ) -> NDArray[np.float64]:
     """How far each picture lies from all others. Shape: N. Median 0; 1 deviation of the logarithms is 1.
 
     The mean distance to the `count` nearest of a sample of the training pictures, as a robust z-score of its logarithm.
-    Zeros where there are too few pictures to tell.
+    Zeros where there are too few pictures to tell. `seen`: those that the network behind `features` trained on. What it
+    learned by heart lies nearer to its kind than anything new does, so what is usual is taken from the training pictures
+    that it saw for these, and for all others from those that it did not see.
     """
     places = sample(keys, training)
     if len(places) <= count:
         return np.zeros(len(features))
     _, distances = nearest(features, np.arange(len(features)), features[places], places, count)
     logarithms = np.log(np.maximum(distances.mean(axis=1, dtype=np.float64), 1e-9))
-    middle = np.median(logarithms[training])
-    spread = 1.4826 * np.median(np.abs(logarithms[training] - middle))
-    scores: NDArray[np.float64] = (logarithms - middle) / max(spread, 1e-6)
+    scores = np.empty(len(features))
+    for alike in (seen, ~seen):
+        known = alike & training
+        usual = logarithms[known if known.sum() >= _LEAST else training]
+        middle = np.median(usual)
+        spread = 1.4826 * np.median(np.abs(usual - middle))
+        scores[alike] = (logarithms[alike] - middle) / max(spread, 1e-6)
     return scores

@@ -22,7 +22,7 @@ from deeper.inference import Predict, predictor
 from deeper.records import Dataset, Split
 from deeper.runs import Run, dataset_for
 from deeper.runs.folder import is_run
-from deeper.runs.judging import label_map, open_network, with_original
+from deeper.runs.judging import label_map, open_network, positions_in, with_original
 from deeper.runs.pictures import fold_members, share_members
 from deeper.training.options import Options
 from deeper.training.precision import choose_device
@@ -189,6 +189,14 @@ def _trained(run: Run | None, judged: Dataset) -> NDArray[np.bool_]:
     return kept
 
 
+def _positions(split: Split, judged: Dataset) -> NDArray[np.int64]:
+    """Where its pictures stand in the judge's training split, −1 where they do not. Those of another dataset may well
+    be among them, drawn into other splits. Shape: N."""
+    if not _counts(judged).get("train"):
+        return np.full(len(split), -1, np.int64)
+    return positions_in(split, judged.split("train"))
+
+
 def _counts(dataset: Dataset) -> dict[str, int]:
     return {name: one.count for name, one in dataset.info.splits.items()}
 
@@ -222,9 +230,7 @@ def _chosen(
     splits = [dataset.split(name) for name in names]
     count = sum(len(one) for one in splits)
     rows = np.flatnonzero(fold_members(splits, fold)) if fold and split == HELD_OUT else np.arange(count)
-    trained = [
-        np.arange(len(one)) if one.name == "train" and dataset is judged else np.full(len(one), -1) for one in splits
-    ]
+    trained = [_positions(one, judged) for one in splits]
 
     def opened(fit: Preprocess, memory: int | None) -> Pictures:
         parts = [open_pictures(one, fit, workers=workers, memory_limit=memory) for one in splits]

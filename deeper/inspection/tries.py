@@ -135,10 +135,13 @@ class Forwards:
     def words(self, number: int) -> str:
         return self.distortion.describe()
 
-    def __call__(self, images: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
-        # By row: the same pictures in the same order are distorted alike in every inspection.
-        rows = np.arange(len(images), dtype=np.uint64)
-        uniforms = draws.uniforms(0, number, rows, f"inspect:{self.name}", self.distortion.uniforms)
+    def __call__(
+        self, images: NDArray[np.uint8], number: int, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.uint8]:
+        """`rows`: int64 N, in a larger batch, to distort some of its pictures again; the first N when None."""
+        # By row: the same pictures in the same order, at the same size, are distorted alike in every inspection.
+        keys = np.arange(len(images), dtype=np.uint64) if rows is None else rows.astype(np.uint64)
+        uniforms = draws.uniforms(0, number, keys, f"inspect:{self.name}", self.distortion.uniforms)
         drawn = [(self.distortion, self.distortion.draw(uniforms))]
         height, width = images.shape[1:3]
         return to_bytes(distort(torch.from_numpy(np.ascontiguousarray(images)), drawn, (height, width), self.fill))

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from deeper import bundle
 from deeper.batches import Joined, Pictures, in_order, open_pictures
-from deeper.errors import RunError, UsageError, nearest, printable
+from deeper.errors import DatasetError, RunError, UsageError, nearest, printable
 from deeper.evaluation import Comparison, Evaluation, compare, evaluate
 from deeper.images import Preprocess
 from deeper.inference import predictor
-from deeper.records import Dataset
+from deeper.records import Dataset, Split
 from deeper.runs.dataset import dataset_for, is_dataset
 from deeper.runs.folder import Run, is_run
+from deeper.runs.pictures import fold_members, share_members
 from deeper.training.precision import choose_device
 
 # Pictures decoded and judged at once.
@@ -42,9 +43,9 @@ def evaluate_run(
     """Judge a run, interrupted ones included, or a bundle folder.
 
     `source`: a dataset or source, the run's own when None. `split`: `train`, `validation`, `test`, or `all` for every
-    picture; when None `test`, or all pictures of a source that has no splits of its own. `notice`: told what was chosen.
-    `checkpoint`: `best`, `last` or a step; the bundle's weights
-    when None, or the last checkpoint's where there is no bundle yet. `precision`: `fp32` or `bf16`, fp32 when None.
+    picture; when None `test`, or all pictures of a source that has no splits of its own and that the run was not trained
+    on. `notice`: told what was chosen, and how many of the pictures were trained on. `checkpoint`: `best`, `last` or a step;
+    the bundle's weights when None, or the last checkpoint's where there is no bundle yet. `precision`: `fp32` or `bf16`, fp32 when None.
 
     Raises: RunError, BundleError, DatasetError, SourceError; UsageError, for classes that do not match.
     """
@@ -56,37 +57,143 @@ def evaluate_run(
             raise UsageError(f"{printable(place)} is a bundle: say which dataset to judge it on")
         dataset, split = opened.dataset(), split or "test"
     else:
-        dataset, split = judged_on(source, split, notice or (lambda text: None))
+        dataset, split = _choice(source, split, notice or _unheard, [opened or place])
+    if notice and opened and (source is not None or split == ALL) and (learned := trained_on(opened, dataset, split)):
+        notice(learned)
     to_ours = label_map(classes, dataset)
     device = choose_device(device)
     predict = predictor(network.to(device), preprocess, device=device, precision=precision or "fp32")
-    names = [name for name, one in dataset.info.splits.items() if one.count] if split == ALL else [split]
+    names = _named(dataset, split)
     parts = [open_pictures(dataset.split(name), preprocess, workers=workers) for name in names]
     pictures: Pictures = parts[0] if len(parts) == 1 else Joined(parts)
     batches = (replace(batch, labels=to_ours[batch.labels]) for batch in in_order(pictures, _BATCH))
     return with_original(evaluate(predict, batches, classes), dataset, names)
 
 
-def judged_on(source: str | Path | Dataset, split: str | None, notice: Callable[[str], None]) -> tuple[Dataset, str]:
+def judged_on(
+    source: str | Path | Dataset,
+    split: str | None,
+    notice: Callable[[str], None],
+    runs: Sequence[Run | str | Path] = (),
+) -> tuple[Dataset, str]:
     """The dataset behind `source`, and which split of it is judged, as `evaluate_run` chooses: where the splits of a
-    source are drawn, its test split is only a tenth of what the user meant. `notice` is told.
+    source are drawn, its test split is only a tenth of what the user meant. `runs`: runs and bundles to be judged there;
+    of what one of them was trained on, test alone is chosen. `notice` is told, also how many of the pictures a run was
+    trained on.
 
-    Raises: as `dataset_for`.
+    Raises: as `dataset_for`; RunError, BundleError, for one of `runs` that cannot be read.
     """
+    dataset, split = _choice(source, split, notice, runs)
+    for run in runs:
+        if isinstance(run, Run) or is_run(Path(run)):
+            opened = run if isinstance(run, Run) else Run(run)
+            if learned := trained_on(opened, dataset, split):
+                notice(learned)
+    return dataset, split
+
+
+def _choice(
+    source: str | Path | Dataset, split: str | None, notice: Callable[[str], None], runs: Sequence[Run | str | Path]
+) -> tuple[Dataset, str]:
     dataset = dataset_for(source, notice=notice, judging=True)
     if isinstance(source, Dataset) or is_dataset(Path(source)):
         return dataset, split or "test"
     drawn, count = dataset.info.drawn, dataset.info.count
+    sizes = {name: one.count for name, one in dataset.info.splits.items()}
     if split is None and {"validation", "test"} <= drawn.keys():
-        notice(f"{printable(source)} has no splits of its own: all of its {count:,} pictures are judged")
-        return dataset, ALL
-    split = split or "test"
-    if split in drawn and split in dataset.info.splits:
-        part = dataset.info.splits[split].count
+        taught = [run for run in runs if _dataset_hash(run) == dataset.info.hash]
+        if not taught or not sizes.get("test"):
+            notice(f"{printable(source)} has no splits of its own: all of its {count:,} pictures are judged")
+            return dataset, ALL
         notice(
-            f"{split} is drawn: {part:,} of the {count:,} pictures of {printable(source)} are judged (--split all: all)"
+            f"{printable(_place(taught[0]))} was trained on {printable(source)}: only its test pictures are judged, "
+            f"{sizes['test']:,} of {count:,} (--split all: all)"
+        )
+        return dataset, "test"
+    split = split or "test"
+    if split in drawn and split in sizes:
+        notice(
+            f"{split} is drawn: {sizes[split]:,} of the {count:,} pictures of {printable(source)} are judged "
+            "(--split all: all)"
         )
     return dataset, split
+
+
+def _place(run: Run | str | Path) -> Path:
+    return run.path if isinstance(run, Run) else Path(run)
+
+
+def _dataset_hash(run: Run | str | Path) -> str | None:
+    """Of the dataset that a run or bundle was trained on; None where it does not say."""
+    place = _place(run)
+    if isinstance(run, Run) or is_run(place):
+        return (run if isinstance(run, Run) else Run(place)).config.dataset_hash
+    found: str | None = bundle.read_info(place).dataset.get("hash") if bundle.is_bundle(place) else None
+    return found
+
+
+def trained_on(run: Run, dataset: Dataset, split: str) -> str | None:
+    """How many pictures of a split (or `all`) a run was trained on, in words; None for none, and where the run's own
+    dataset is gone."""
+    trained = validated = total = 0
+    try:
+        own = dataset if dataset.info.hash == run.config.dataset_hash else run.dataset()
+        learned = _learned(run, own)
+        for name in _named(dataset, split):
+            part = dataset.split(name)
+            total += len(part)
+            for known, (taught, chosen) in learned.items():
+                places = positions_in(part, own.split(known))
+                trained += int(taught[places[places >= 0]].sum())
+                validated += int(chosen[places[places >= 0]].sum())
+    except (DatasetError, RunError):
+        return None
+    if not trained:
+        return None
+    besides = f" ({validated:,} more chose its weights)" if validated else ""
+    return (
+        f"{trained:,} of these {total:,} pictures were trained on{besides}: {printable(run.path)} knows them better than "
+        "new ones"
+    )
+
+
+def _learned(run: Run, own: Dataset) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Of its dataset's training and validation pictures: which a run was trained on, and by which its weights were
+    chosen."""
+    splits = [own.split(name) for name in ("train", "validation") if name in _named(own, ALL)]
+    if run.config.fold is not None:
+        ends = np.cumsum([len(one) for one in splits])[:-1]
+        held = np.split(fold_members(splits, run.config.fold), ends)
+        return {one.name: (~part, part) for one, part in zip(splits, held, strict=True)}
+    found = {}
+    for one in splits:
+        taught = np.full(len(one), one.name == "train")
+        chosen = ~taught
+        if one.name == "train" and run.config.share is not None:
+            taught = np.isin(np.arange(len(one)), share_members(one.labels, one.keys, run.config.share))
+        found[one.name] = (taught, chosen)
+    return found
+
+
+def positions_in(part: Split, other: Split) -> NDArray[np.int64]:
+    """Where each picture of `part` stands in `other`, −1 where it does not. Shape: N. The same picture has the same id
+    and the same bytes: photographs of two folders may well have the same names.
+
+    Raises: DatasetError, for a damaged record.
+    """
+    if part is other:
+        return np.arange(len(part))
+    known = {identifier: position for position, identifier in enumerate(other.ids)}
+    places = np.fromiter((known.get(identifier, -1) for identifier in part.ids), np.int64, len(part))
+    for position in np.flatnonzero(places >= 0).tolist():
+        if part.encoded(position) != other.encoded(int(places[position])):
+            places[position] = -1
+    return places
+
+
+def _named(dataset: Dataset, split: str) -> list[str]:
+    """The splits that `split` means."""
+    return [name for name, one in dataset.info.splits.items() if one.count] if split == ALL else [split]
 
 
 def with_original(evaluation: Evaluation, dataset: Dataset, splits: Sequence[str]) -> Evaluation:
@@ -158,9 +265,16 @@ def compare_runs(
             raise UsageError(f"{printable(place.name)} was named twice; compare different runs")
     names = [place.name for place in places]
     shown = [str(run) if names.count(name) > 1 else name for run, name in zip(runs, names, strict=True)]
+    if source is not None and all(place.is_dir() for place in places):
+        # Once for all: of its own dataset a run alone would be judged on test, another on all pictures.
+        source, split = _choice(source, split, _unheard, runs)
     return compare(
         {
             name: evaluate_run(run, source, split=split, device=device, precision=precision, model=model)
             for name, run in zip(shown, runs, strict=True)
         }
     )
+
+
+def _unheard(text: str) -> None:
+    """What becomes of notices where nobody listens."""

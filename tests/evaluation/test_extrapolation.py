@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from deeper.errors import UsageError
-from deeper.evaluation.extrapolation import accuracy_interval, extrapolate
+from deeper.evaluation.extrapolation import accuracy_interval, extrapolate, student_quantile
 from deeper.statistics import wilson_interval
 
 PICTURES = [500, 1000, 2000]
@@ -103,3 +104,20 @@ def test_accuracy_intervals() -> None:
     low, high = accuracy_interval([0.88, 0.9, 0.92], 100)
     assert low < wilson_interval(90, 100)[0] and high > wilson_interval(90, 100)[1]
     assert accuracy_interval([1.0, 1.0], 50)[1] == 1.0
+
+
+def test_intervals_of_three_seeds_hold_what_they_promise() -> None:
+    """Where seeds differ by more than the pictures explain, 95 % of the intervals must hold the accuracy all the same."""
+    generator = np.random.default_rng(0)
+    held = 0
+    for _ in range(2000):
+        pictures = generator.normal(0, (0.9 * 0.1 / 20_000) ** 0.5)
+        accuracies = 0.9 + pictures + generator.normal(0, 0.02, 3)
+        low, high = accuracy_interval(accuracies.tolist(), 20_000)
+        held += low <= 0.9 <= high
+    assert 1860 <= held <= 1950, held
+
+
+def test_students_quantile() -> None:
+    for freedom in range(1, 41):
+        assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)

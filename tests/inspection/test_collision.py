@@ -125,6 +125,18 @@ def test_by_neighbours_what_the_distortion_makes_of_a_class_must_be_nearest(read
     assert hits.neighbour.tolist() == [11, -1]
 
 
+def test_which_draw_was_nearest_is_kept(reader):
+    """Of the pictures 10 and 20, each drawn three times, only the second draw of 20 looks like the case."""
+    features = np.zeros((6, 4), np.float32)
+    features[3] = reader.features(corner(0)[None], 0)[0]
+    library = SimpleNamespace(
+        plain=lambda label, fold, but=-1: np.zeros((1, 4), np.float32),
+        distorted=lambda label, transform, fold: (np.tile([10, 20], 3), features),
+    )
+    hits = by_neighbours(reader, Forwards(HorizontalFlip(), "zeros", 3), cases([0], [1]), EVERY, library)
+    assert (hits.neighbour.tolist(), hits.number.tolist(), hits.row.tolist()) == ([20], [1], [1])
+
+
 class ByFold(BrightestQuarter):
     """Fold 1's network sees the quarters in another order: features of two folds cannot be compared."""
 

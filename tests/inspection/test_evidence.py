@@ -18,7 +18,8 @@ CLASSES = tuple("abcdef")
 
 def hits(collided):
     count = len(collided)
-    return Hits(collided, np.where(collided, 0, -1), collided.astype(np.float32), np.full(count, -1))
+    none = np.full(count, -1)
+    return Hits(collided, np.where(collided, 0, -1), collided.astype(np.float32), none, none)
 
 
 def weighed(distortion, collided):

@@ -17,7 +17,7 @@ from deeper.images import Preprocess
 from deeper.inspection import labels as labels_module
 from deeper.inspection import nearness
 from deeper.inspection.duplicates import Pair, groups
-from deeper.inspection.labels import Everything, _Found, _most_urgent, find_doubts
+from deeper.inspection.labels import Everything, _Found, _most_urgent, find_doubts, seen_by_first
 from deeper.inspection.suspects import Doubts, Suspect, leak_warning, read_suspects
 from deeper.records import BuildOptions, Dataset, build, open_source
 
@@ -38,6 +38,7 @@ class PixelJudge:
         self.learned = self.features(np.stack([split.picture(number) for number in range(len(split))]))
         self.labels = split.labels
         own = np.arange(len(split))
+        self.folds = own % 5
         self.out_of_fold = self._votes(nearness.nearest(self.learned, own, self.learned, own, 10)[0])
 
     def _votes(self, near: np.ndarray) -> np.ndarray:
@@ -128,6 +129,12 @@ def whole_of(owners: str, labels: str) -> Everything:
     return Everything(
         splits, starts, ids, np.zeros(count, np.uint64), numbers, np.array([names[one] for one in owners])
     )
+
+
+def test_the_first_network_saw_all_folds_but_its_own() -> None:
+    judge = SimpleNamespace(folds=np.array([0, 2, 1, 0]))
+    seen = seen_by_first(whole_of("ttttvee", "aabbabb"), judge)
+    assert seen.tolist() == [False, True, True, False, False, False, False]
 
 
 def test_of_many_copies_none_is_missed() -> None:

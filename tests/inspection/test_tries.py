@@ -88,6 +88,15 @@ def test_what_has_no_inverse_is_drawn_forwards_and_repeats(distortion, blob):
     assert not np.array_equal(first[0], first[1]) or distortion.name == "erasing"
 
 
+@pytest.mark.parametrize("distortion", WITHOUT_INVERSE, ids=lambda one: one.name)
+def test_one_picture_of_a_batch_is_drawn_again_by_its_row(distortion, blob):
+    transform = transform_of(distortion, "border")
+    batch = np.repeat(blob, 8, axis=0)
+    together = transform(batch, 2).astype(int)
+    again = transform(batch[:2], 2, np.array([6, 3])).astype(int)
+    assert np.abs(again - together[[6, 3]]).max() <= 1
+
+
 def test_every_distortion_has_words(blob):
     for distortion in INVERTIBLE + WITHOUT_INVERSE:
         transform = transform_of(distortion, "border")

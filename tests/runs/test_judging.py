@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +15,10 @@ from PIL import Image
 from deeper import bundle
 from deeper.cli import main
 from deeper.errors import DatasetError
-from deeper.records import Dataset
-from deeper.runs import Run, compare_runs, evaluate_run, judged_on, train
+from deeper.records import BuildOptions, Dataset, Split, build, open_source
+from deeper.runs import Fold, Run, compare_runs, evaluate_run, judged_on, train
 from deeper.runs.interrupts import Interrupts
+from deeper.runs.judging import _learned
 from deeper.training.events import EpochDone
 
 QUICK = {"batch": 50, "precision": "fp32", "report_every": 4, "checkpoint_every": 0.5, "keep": 9}
@@ -101,14 +104,18 @@ def test_best_last_and_steps(finished, capsys) -> None:
     assert left.value.code == 5 and "no checkpoint of step 7777" in capsys.readouterr().err
 
 
+def photograph(split: Split, positions: Iterable[int], place: Path) -> None:
+    """Write some pictures as files, a sub-folder for each class."""
+    for position in positions:
+        path = place / split.classes[split.labels[position]] / f"{position}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(split.picture(position)[..., 0]).save(path)
+
+
 @pytest.fixture
 def folder(small_dataset, tmp_path) -> Path:
     """Sixty pictures, a sub-folder for each class, no splits."""
-    split = small_dataset.split("test")
-    for position in range(60):
-        place = tmp_path / "photos" / small_dataset.classes[split.labels[position]]
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(split.picture(position)[..., 0]).save(place / f"{position}.png")
+    photograph(small_dataset.split("test"), range(60), tmp_path / "photos")
     return tmp_path / "photos"
 
 
@@ -174,3 +181,88 @@ def test_nothing_is_built_for_a_run_that_is_not_there(folder, tmp_path, monkeypa
         main(["evaluate", "nowhere", "photos"])
     assert "nowhere" in capsys.readouterr().err
     assert not (tmp_path / "datasets").exists()
+
+
+@pytest.fixture(scope="module")
+def taught(small_dataset, tmp_path_factory) -> Path:
+    """A folder that holds `photos`, 200 pictures without splits, and `first`, a run that was trained on them."""
+    place = tmp_path_factory.mktemp("taught")
+    photograph(small_dataset.split("train"), range(200), place / "photos")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        train("photos", epochs=1, out="first", quiet=True, options=QUICK)
+    return place
+
+
+def test_of_the_folder_that_it_was_trained_on_a_run_is_judged_on_test(taught, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(taught)
+    tested = Run("first").dataset().info.splits["test"].count
+    for place in ("first", "first/bundle"):
+        plain = as_json(capsys, place, "photos")
+        assert (plain["split"], plain["total"]) == ("test", tested)
+    assert evaluate_run("first", "photos").total == tested
+    main(["evaluate", "first", "photos"])
+    said = capsys.readouterr().err
+    assert f"first was trained on photos: only its test pictures are judged, {tested} of 200 (--split all: all)" in said
+    assert "were trained on" not in said
+
+
+def test_whoever_was_trained_on_a_folder_runs_are_compared_on_its_test(
+    taught, interrupted, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(taught)
+    tested = Run("first").dataset().info.splits["test"].count
+    for runs in ([interrupted, "first"], ["first", interrupted]):
+        found = compare_runs(runs, source="photos")
+        assert {one.total for one in found.evaluations.values()} == {tested}
+    main(["compare", str(interrupted), "first", "--source", "photos", "--json"])
+    said = capsys.readouterr()
+    assert json.loads(said.out)["split"] == "test" and "first was trained on photos" in said.err
+
+
+def test_pictures_that_were_trained_on_are_counted(taught, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(taught)
+    own = Run("first").dataset()
+    counts = {name: one.count for name, one in own.info.splits.items()}
+    everything = (
+        f"{counts['train']} of these 200 pictures were trained on ({counts['validation']} more chose its weights)"
+    )
+    for words in (("first", "photos", "--split", "all"), ("first", "--split", "all")):
+        main(["evaluate", *words])
+        assert f"note: {everything}: first knows them better than new ones" in capsys.readouterr().err
+    # Drawn anew, most of what is test now was trained on.
+    build(open_source("photos"), tmp_path / "anew", options=BuildOptions(workers=1, seed=1))
+    tested = Dataset(tmp_path / "anew").split("test").ids
+    known = len(set(tested) & set(own.split("train").ids))
+    assert known
+    main(["evaluate", "first", str(tmp_path / "anew")])
+    said = capsys.readouterr().err
+    assert said.count("note: ") == 1 and f"note: {known} of these {len(tested)} pictures were trained on" in said
+
+
+def test_a_name_that_was_trained_on_is_not_the_picture(taught, tmp_path, monkeypatch, capsys) -> None:
+    split = Dataset(Run(taught / "first").dataset().path.resolve()).split("train")
+    for position, identifier in enumerate(split.ids):
+        picture = split.picture(position)[..., 0]
+        path = tmp_path / "others" / identifier
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - picture if position % 2 else picture).save(path)
+    monkeypatch.chdir(tmp_path)
+    main(["evaluate", str(taught / "first"), "others"])
+    said = capsys.readouterr().err
+    count = len(split)
+    assert f"all of its {count} pictures are judged" in said
+    assert f"{(count + 1) // 2} of these {count} pictures were trained on: " in said
+
+
+def test_a_fold_and_a_share_are_trained_on_a_part(small_dataset) -> None:
+    def counts(**given) -> tuple[int, int]:
+        run = SimpleNamespace(config=SimpleNamespace(**{"fold": None, "share": None, **given}))
+        found = _learned(run, small_dataset).values()
+        assert not any((learned & chosen).any() for learned, chosen in found)
+        return sum(int(one.sum()) for one, _ in found), sum(int(one.sum()) for _, one in found)
+
+    assert counts() == (600, 150)
+    assert counts(share=0.1) == (60, 150)
+    trained, chosen = counts(fold=Fold(index=0, count=3))
+    assert trained + chosen == 750 and abs(chosen - 250) < 10

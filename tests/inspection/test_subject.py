@@ -1,0 +1,79 @@
+"""Pictures of another dataset that the judge trained on are known to it, whatever split they were drawn into."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deeper.inspection import inspect
+from deeper.inspection.subject import Subject, open_subject
+from deeper.records import BuildOptions, Dataset, build, open_source
+from deeper.runs import Fold, train
+from tests.inspection.conftest import QUICK
+from tests.inspection.glyphs import letters
+
+KNOWN = 700
+
+
+def built(arrays, folder, **options) -> Dataset:
+    build(open_source(arrays), folder, options=BuildOptions(workers=1, **options))
+    return Dataset(folder)
+
+
+@pytest.fixture(scope="module")
+def anew(tmp_path_factory):
+    """The training letters alone, from which other splits were drawn."""
+    return built({"train": letters(800, 0)}, tmp_path_factory.mktemp("anew") / "letters", seed=3)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """KNOWN training letters, and other ones under the names of the rest."""
+    pictures, names = letters(800, 0)
+    others, their_names = letters(800 - KNOWN, 9)
+    arrays = np.concatenate([pictures[:KNOWN], others]), names[:KNOWN] + their_names
+    parts = {"train": arrays, "validation": letters(80, 1)}
+    return built(parts, tmp_path_factory.mktemp("mixed") / "letters", test=0)
+
+
+def opened(run, source, split) -> Subject:
+    return open_subject(run, source, split=split, checkpoint=None, device="auto", model=None)
+
+
+def test_pictures_are_known_by_name_and_bytes(flipped, lettered, anew, mixed):
+    train_ids = lettered.split("train").ids
+    for source, split, known in ((anew, "train", 640), (anew, "validation", 80), (mixed, "train", KNOWN)):
+        chosen = opened(flipped, source, split).chosen
+        inside = np.flatnonzero(chosen.training >= 0)
+        assert len(inside) == known
+        assert [train_ids[chosen.training[row]] for row in inside] == [chosen.ids[row] for row in inside]
+    assert (opened(flipped, mixed, "validation").chosen.training == -1).all()
+
+
+def test_they_are_read_out_of_fold_and_it_is_said(flipped, judge, anew, monkeypatch):
+    monkeypatch.setattr(type(judge), "probabilities", lambda self, images: 1 / 0)
+    found = inspect(flipped, anew, split="train", judge=judge)
+    assert found.judge is not None
+    assert "The run trained on these pictures; the judge's readings are out-of-fold." in found.notes
+    found = inspect(flipped, anew, judge=judge)
+    assert "The run trained on these pictures; the judge's readings are out-of-fold." in found.notes
+
+
+def test_of_a_mixture_their_number_is_said(flipped, judge, mixed):
+    notes = inspect(flipped, mixed, split="train", judge=judge).notes
+    assert "The run trained on 700 of these 800 pictures; the judge's readings are out-of-fold there." in notes
+    assert not any("out-of-fold." in note for note in inspect(flipped, mixed, judge=judge).notes)
+
+
+def test_what_a_fold_held_out_it_was_not_trained_on(lettered, judge, tmp_path):
+    options = {**QUICK, "validate_every": 1, "checkpoint_every": 1}
+    distort = ("translation=0.05",)
+    train(
+        lettered, out=tmp_path / "fold", epochs=1, fold=Fold(index=0, count=4), no_distort=("all",), distort=distort,
+        options=options, quiet=True,
+    )  # fmt: skip
+    learned = int(opened(tmp_path / "fold", None, "train").trained.sum())
+    assert 0 < learned < 800
+    notes = inspect(tmp_path / "fold", split="train", judge=judge).notes
+    assert f"The run trained on {learned} of these 800 pictures; the judge's readings are out-of-fold there." in notes
+    assert not any(note.startswith("The run trained") for note in inspect(tmp_path / "fold", judge=judge).notes)
