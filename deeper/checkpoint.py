@@ -21,6 +21,7 @@ from torch import Tensor
 
 from deeper import files
 from deeper.errors import RunError, printable
+from deeper.models.tensors import separate
 
 FORMAT_VERSION = 1
 _PREFIX = "step-"
@@ -42,7 +43,7 @@ def save(checkpoints: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -
     """Write one checkpoint; `facts` must hold `step`. A sound one of the same state stays as it is. Raises: StorageError."""
     target = _folder(checkpoints, int(facts["step"]))
     # The format stores plain contiguous tensors; which memory layout they had is the model's business at load time.
-    data = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    data = safetensors.torch.save(separate(tensors))
     if target.exists():
         # A run that was resumed and interrupted at once comes by the same step again, with the same state.
         if _holds(target, files.sha256(data)):

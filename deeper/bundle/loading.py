@@ -19,6 +19,7 @@ from deeper.bundle.info import Info, info_from
 from deeper.errors import BundleError, UsageError, printable
 from deeper.inference import check_device, predictor
 from deeper.models import Architecture, create
+from deeper.models.tensors import flaw
 
 # How often a bundle is read again because it was replaced while it was read.
 _ATTEMPTS = 5
@@ -62,9 +63,6 @@ def load(path: str | Path, *, model: str | None = None, device: str = "cpu") -> 
 def _read(path: Path, handle: int) -> tuple[Info, dict[str, Tensor], dict[str, Tensor]]:
     info = info_from(path, handle)
     weights = _tensors(path, handle, WEIGHTS, info.weights_sha256)
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise damaged(path, f"{printable(name)} holds NaN or infinity")
     return info, weights, _tensors(path, handle, GOLDEN, info.golden_sha256)
 
 
@@ -99,6 +97,8 @@ def _build(path: Path, info: Info, weights: Mapping[str, Tensor], model: str | N
     with torch.random.fork_rng([]):
         network = _create(path, architecture)
     _check_shapes(path, network, weights)
+    if (wrong := flaw(network, weights)) is not None:
+        raise damaged(path, wrong)
     network.load_state_dict(weights)
     return network.eval()
 

@@ -21,6 +21,7 @@ from deeper.errors import BundleError, printable
 from deeper.images import Appearance, Preprocess
 from deeper.inference import predictor
 from deeper.models import Architecture, create
+from deeper.models.tensors import flaw, separate
 
 
 def save(
@@ -58,12 +59,9 @@ def save(
         reason = printable(" ".join(str(error).split()), 160)
         raise BundleError(f"the weights for {printable(path)} do not fit {architecture.model}: {reason}") from None
     # Taken back from the model: its dtypes, its names.
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise BundleError(
-                f"no bundle is written to {printable(path)}: {name} holds NaN or infinity, training diverged"
-            )
+    state = separate(model.state_dict())
+    if (wrong := flaw(model, state)) is not None:
+        raise BundleError(f"no bundle is written to {printable(path)}: {wrong}, training diverged")
     if len(pictures) == 0:
         raise BundleError(f"no bundle is written to {printable(path)}: it needs at least one golden picture")
     golden = {

@@ -17,7 +17,10 @@ from deeper import bundle, files
 from deeper.errors import RunError, UsageError, nearest, printable
 from deeper.monitor import Console
 from deeper.runs.folder import Config, Run, is_run, relative_dataset
+from deeper.runs.interrupts import Interrupted, Interrupts
+from deeper.runs.machine import versions
 from deeper.runs.place import held
+from deeper.runs.plan import stages_of
 from deeper.runs.result import Result
 from deeper.runs.training import resume
 from deeper.runs.work import Work
@@ -43,7 +46,7 @@ def arm(
     keeps all. `steps`: continue from the run's weights for so many, instead of training anew.
 
     Raises: UsageError, for a distortion that the run was not trained with, or fewer than five seeds; RunError, when other
-    runs lie there, or training is interrupted (the same call goes on).
+    runs lie there; Interrupted, when training is (the same call goes on).
     """
     names = [one.name for one in run.config.options.distortions]
     if without is not None and without not in names:
@@ -65,8 +68,9 @@ def arm(
         if not done:
             notice(f"ablation: {kind}, run {number} of {seeds}")
             result = _trained(run, place, config, steps)
-            if result.reason == "interrupted":
-                raise RunError(f"interrupted in {printable(place)}; the same command goes on from there")
+            # Also where the signal came too late for this run to stop.
+            if result.reason == "interrupted" or Interrupts.received is not None:
+                raise Interrupted(f"interrupted in {printable(place)}; the same command goes on from there")
         runs.append(Run(place))
     return runs
 
@@ -85,6 +89,7 @@ def _config(run: Run, place: Path, without: str | None, number: int, steps: int 
         slower = replace(old.optimizer, rate=old.optimizer.rate * CONTINUED_RATE)
         options = replace(
             options,
+            batch=stages_of(run.config)[-1].batch,
             optimizer=slower,
             schedule=Constant(),
             fine_tuning=thawed(old.fine_tuning),
@@ -98,6 +103,7 @@ def _config(run: Run, place: Path, without: str | None, number: int, steps: int 
         stage_steps=() if steps is not None else run.config.stage_steps,
         dataset=relative_dataset(run.path / run.config.dataset, place),
         steps=steps or run.config.steps,
+        versions=versions(),
     )
 
 
@@ -107,6 +113,7 @@ def _refuse_other(there: Run, wanted: Config) -> None:
         have.dataset_hash == wanted.dataset_hash
         and have.options.distortions == wanted.options.distortions
         and have.options.seed == wanted.options.seed
+        and have.options.batch == wanted.options.batch
         and have.steps in (0, wanted.steps)
     )
     if not same:
@@ -136,9 +143,5 @@ def _trained(run: Run, place: Path, config: Config, steps: int | None) -> Result
                 with torch.no_grad():
                     for name, tensor in work.state.averaged.tensors.items():
                         tensor.copy_(weights[name])
-        per_epoch = max(1, len(work.training) // config.options.batch)
-        # Steps are what both arms share; `begin` counts in epochs.
-        work.config = replace(config, options=replace(config.options, epochs=config.steps / per_epoch))
-        work.state.options = work.config.options
         work.begin()
         return work.go()

@@ -20,6 +20,7 @@ import tomli_w
 from deeper import checkpoint, files
 from deeper.errors import RunError, nearest_path, printable, typed
 from deeper.records import Dataset
+from deeper.runs.machine import Machine
 from deeper.runs.origin import Origin
 from deeper.training.options import Options
 from deeper.values import from_plain, to_plain
@@ -86,9 +87,16 @@ class Config:
     """Of each class's training pictures, how much is trained on; None: all."""
     policy: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    machine: Machine | None = None
+    """What the run was begun on; None in runs of before they noted it."""
     weights: Origin | None = None
     """What the run began with; None: random weights."""
     options: Options
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Steps of each stage; none until they are fixed."""
+        return self.stage_steps or ((self.steps,) if self.steps else ())
 
 
 @dataclass(frozen=True)

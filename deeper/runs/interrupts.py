@@ -7,6 +7,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from deeper.errors import RunError
+
 
 class Interrupts:
     """Within the block the first SIGINT or SIGTERM sets a flag; a second SIGINT raises KeyboardInterrupt at once.
@@ -40,3 +42,11 @@ class Interrupts:
     ) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+
+
+class Interrupted(RunError):
+    """Work of several runs that a signal ended; what was done is saved. Exits as an interrupt does."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + (Interrupts.received or signal.SIGINT)

@@ -21,11 +21,12 @@ from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.runs.dataset import dataset_for
 from deeper.runs.folder import is_run
+from deeper.runs.interrupts import Interrupts
 from deeper.runs.pictures import share_members
 from deeper.runs.plan import Plan, make_plan, stages_for
 from deeper.runs.sameness import refuse_other
 from deeper.runs.training import resume, train
-from deeper.training.course import Sized, steps_of
+from deeper.training.course import Course, Sized, steps_of
 from deeper.training.events import Notice
 from deeper.training.options import Options
 from deeper.training.schedules import ExponentialStaircase
@@ -139,7 +140,8 @@ def learn_curve(
         raise RunError(
             "a learning curve needs validation pictures to judge by; build the dataset with --validation 0.1"
         )
-    given = {**(options or {}), "epochs": epochs, "minutes": minutes}
+    named = {"epochs": epochs, "minutes": minutes}
+    given = {**(options or {}), **{name: value for name, value in named.items() if value is not None}}
     if weights is not None:
         given["weights"] = str(weights)
     folder = Path(out) if out is not None else None
@@ -173,7 +175,8 @@ def learn_curve(
             todo.append((percent, count, path, number, changes))
 
     done: dict[float, list[tuple[Path, Evaluation]]] = {}
-    curve: LearningCurve | None = None
+    pictures = dict(zip(percents, counts, strict=True))
+    curve = _curve(folder, dataset, asked, equal, pictures, done)
     for percent, count, path, number, changes in todo:
         say(f"{percent:g} % of the training pictures ({count:,}), seed {number}")
         if is_run(path):
@@ -202,11 +205,11 @@ def learn_curve(
             break
         assert result.validation is not None
         done.setdefault(percent, []).append((path, result.validation))
-        curve = _curve(folder, dataset, asked, equal, dict(zip(percents, counts, strict=True)), done)
+        curve = _curve(folder, dataset, asked, equal, pictures, done)
         curve = replace(curve, complete=sum(map(len, done.values())) == len(todo))
         _write(curve)
-    if curve is None:
-        raise RunError("interrupted before the first run ended; the same command goes on")
+        if Interrupts.received is not None:
+            break  # the signal came too late for this run to stop
     return curve
 
 
@@ -225,6 +228,10 @@ def _stretched(
         "validate_every": options.validate_every * factor,
         "checkpoint_every": options.checkpoint_every * factor,
     }
+    if (frozen := options.fine_tuning.freeze_epochs) is not None:
+        # Counted by a run in epochs of all its stages.
+        whole, part = (Course(stages, wanted, pictures=count).per_epoch for count in (all_pictures, pictures))
+        changes["fine_tuning.freeze_epochs"] = frozen * whole / part
     if options.minutes is None:
         changes["epochs"] = sum(shown)
         if options.stages:
@@ -260,7 +267,7 @@ def _curve(
     counts: Mapping[float, int],
     done: Mapping[float, Sequence[tuple[Path, Evaluation]]],
 ) -> LearningCurve:
-    judged = next(iter(done.values()))[0][1].total
+    judged = dataset.info.splits["validation"].count
     points = []
     for percent, results in done.items():
         accuracies = tuple(float(evaluation.accuracy) for _, evaluation in results)

@@ -77,7 +77,10 @@ def at_size(pictures: Pictures, fit: Preprocess) -> Pictures:
         return Selected(at_size(pictures.pictures, fit), pictures.positions)
     if isinstance(pictures, Joined):
         return Joined([at_size(part, fit) for part in pictures.parts])
-    return Fitted(pictures.pictures if isinstance(pictures, Fitted) else pictures, fit)
+    if isinstance(pictures, Fitted):
+        return Fitted(pictures.pictures, fit)
+    # Those that are kept at the input's size were cropped when they were opened.
+    return Fitted(pictures, replace(fit, crop=1.0))
 
 
 def open_both(opener: Opener, store: float, fold: Fold | None, share: float | None) -> tuple[Pictures, Pictures | None]:

@@ -18,7 +18,7 @@ from deeper.records import Dataset
 from deeper.runs.dataset import largest_side
 from deeper.training import recipes
 from deeper.training.course import Sized, sized
-from deeper.training.options import Options
+from deeper.training.options import NOTHING, Options
 from deeper.training.stages import own_size
 from deeper.values import from_plain, to_plain
 
@@ -53,19 +53,20 @@ def default_model(dataset: Dataset) -> tuple[str, str]:
 
 
 def _override(plain: dict[str, Any], assignments: Mapping[str, Any]) -> dict[str, Any]:
-    """Set dotted names in nested plain data: `{"optimizer.rate": 0.1}`. None values are left out."""
+    """Set dotted names in nested plain data: `{"optimizer.rate": 0.1}`. None values are left out, `NOTHING` sets None."""
     result = dict(plain)
     for dotted, value in assignments.items():
         if value is None:
             continue
         head, _, rest = dotted.partition(".")
         if rest:
-            inner = result.get(head, {})
+            inner = result.get(head)
+            inner = {} if inner is None else inner
             if not isinstance(inner, Mapping):
                 raise UsageError(f"{dotted}: {head} has no parts to set")
             result[head] = _override(dict(inner), {rest: value})
         else:
-            result[head] = value
+            result[head] = None if value is NOTHING else value
     return result
 
 
@@ -97,8 +98,9 @@ def make_plan(
     overrides: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """Decide a run. `overrides`: dotted option names to values, e.g. `{"optimizer.rate": 0.01}`; None means not given.
-    `progress(done, total)`: bytes of weights that are downloaded.
+    """Decide a run. `overrides`: dotted option names to values, e.g. `{"optimizer.rate": 0.01}`; None means not given,
+    `NOTHING` that the option is to be None whatever the recipe says. `progress(done, total)`: bytes of weights that are
+    downloaded.
 
     Raises: UsageError, for names or values that cannot be; DatasetError, for a dataset with nothing to tell apart; as
     `open_initial`, for weights.
@@ -116,9 +118,16 @@ def make_plan(
             f"{printable(dataset.path)} has no picture to train on, only {', '.join(dataset.info.splits)} pictures; give a "
             "source with training pictures"
         )
+    asked = {name: value for name, value in (overrides or {}).items() if value is not None}
+    given = {name: value for name, value in asked.items() if value is not NOTHING}
+    for decisive in ("model", "recipe"):
+        if decisive in asked:
+            raise UsageError(
+                f"{decisive} is no option among others: give it by itself (--{decisive}, in Python {decisive}='…')"
+            )
     reasons = []
     initial = None
-    if (name := (overrides or {}).get("weights")) is not None:
+    if (name := given.get("weights")) is not None:
         initial = open_initial(str(name), model=model, progress=progress)
         model = initial.weights.model
         reasons.append(initial.weights.describe())
@@ -132,22 +141,23 @@ def make_plan(
         if initial is not None:
             reasons.append("recipe fine-tune, because the weights were trained before (choose with --recipe)")
     plain = recipes.load(recipe, model, with_weights=initial is not None)
-    if overrides and isinstance(overrides.get("optimizer"), str):
+    if isinstance(asked.get("optimizer"), str):
         # Another optimizer than the recipe's begins from its own defaults.
-        plain["optimizer"] = {"name": overrides["optimizer"]}
-        overrides = {key: value for key, value in overrides.items() if key != "optimizer"}
-    if (overrides or {}).get("batch") is not None:
+        plain["optimizer"] = {"name": asked.pop("optimizer")}
+    if "batch" in given:
         # A batch that was asked for holds at every size.
         plain["stages"] = [{**stage, "batch": None} for stage in plain.get("stages", [])]
-    plain = _override({**to_plain(Options()), **plain}, overrides or {})
+    plain = _override({**to_plain(Options()), **plain}, asked)
     plain["model"] = model
-    where = f"recipe {recipe!r}" + (
-        " with your options" if any(value is not None for value in (overrides or {}).values()) else ""
-    )
+    where = f"recipe {recipe!r}" + (" with your options" if asked else "")
     options = from_plain(Options, plain, where)
+    if None in options.arguments.values():
+        raise UsageError(
+            "an argument of the network cannot be null, for config.toml has none: leave it out for its default"
+        )
     chosen = _distortions(options.distortions, distort, no_distort)
     options = from_plain(Options, {**plain, "distortions": to_plain(chosen)}, where)
-    options, why_length = _fitting(options, dataset, overrides or {})
+    options, why_length = _fitting(options, dataset, given)
     if why_length:
         reasons.append(why_length)
     side_given = own_size(options.stages)
@@ -155,7 +165,7 @@ def make_plan(
         options = replace(options, height=side_given, width=side_given)
     native, why_size = native_size(model)
     if initial is not None:
-        options = adopted(options, initial, overrides or {})
+        options = adopted(options, initial, given)
         if initial.size is not None:
             native, why_size = max(initial.size), "the size the weights were trained at"
     side = largest_side(dataset)

@@ -18,10 +18,11 @@ from deeper.records import Dataset
 from deeper.runs.dataset import dataset_for
 from deeper.runs.folder import is_run
 from deeper.runs.interrupts import Interrupts
-from deeper.runs.plan import make_plan
+from deeper.runs.plan import make_plan, stages_for
 from deeper.runs.training import configure
 from deeper.runs.work import Work
 from deeper.training.events import Notice
+from deeper.training.headroom import tried
 from deeper.training.options import thawed
 from deeper.training.rates import RateSearch, read, sweep
 from deeper.training.schedules import ExponentialSweep
@@ -103,7 +104,9 @@ def find_rate(
         console.handle(Notice(text=text))
 
     dataset = dataset_for(source, notice=say, progress=console.progress("building"))
-    given = {**(options or {}), "seed": seed}
+    given = dict(options or {})
+    if seed is not None:
+        given["seed"] = seed
     if weights is not None:
         given["weights"] = str(weights)
     plan = make_plan(
@@ -116,11 +119,14 @@ def find_rate(
         progress=console.progress("downloading weights"),
     )
     asked = plan.options
+    # One sweep needs one size: the last, which bears the lowest rates, in its own batches.
+    stage = stages_for(asked, plan.height, plan.width)[-1]
     swept = replace(
         asked,
         optimizer=replace(asked.optimizer, rate=high),
         schedule=ExponentialSweep(start=low / high),
-        stages=(),  # one sweep needs one size: the last, which bears the lowest rates
+        stages=(),
+        batch=stage.batch,
         fine_tuning=thawed(asked.fine_tuning),
         averaging=None,  # an average of weights is made beside the training and changes nothing in it
     )
@@ -131,8 +137,12 @@ def find_rate(
     work = Work(nowhere, replace(config, steps=steps), dataset, workers, console, ())
     try:
         with Interrupts() as interrupts:
-            rates, losses, diverged = sweep(
-                work.state, work.feed, progress=console.progress("searching the rate"), stop=interrupts.asked
+            shown = console.progress("searching the rate")
+            rates, losses, diverged = tried(
+                work.state,
+                work.feed,
+                stage,
+                lambda: sweep(work.state, work.feed, progress=shown, stop=interrupts.asked),
             )
     finally:
         console.close()
@@ -142,7 +152,7 @@ def find_rate(
         model=asked.model,
         recipe=asked.recipe,
         optimizer=asked.optimizer.name,
-        batch=asked.batch,
+        batch=stage.batch,
         recipe_rate=asked.optimizer.rate,
     )
     if folder is not None:

@@ -158,12 +158,9 @@ def pictures_forward(options: Options, *, staged: bool, judged: int, training: i
 
 
 def _statistics(model: nn.Module, layers: Sequence[str]) -> dict[str, Tensor]:
-    """The live running statistics by their names in the state dict."""
-    found: dict[str, Tensor] = {}
-    for name, layer in layers_of(model, layers).items():
-        assert layer.running_mean is not None and layer.running_var is not None
-        found[f"{name}.running_mean"], found[f"{name}.running_var"] = layer.running_mean, layer.running_var
-    return found
+    """The live running statistics by their names in the state dict, by each where a network reaches a layer under two."""
+    live = {id(one) for layer in layers_of(model, layers).values() for one in (layer.running_mean, layer.running_var)}
+    return {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in live}
 
 
 def _drawn(pictures: Pictures, options: Options, purpose: str, most: int) -> list[NDArray[np.int64]]:

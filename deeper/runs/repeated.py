@@ -12,6 +12,7 @@ from typing import Any
 from deeper import files
 from deeper.errors import RunError, UsageError, printable
 from deeper.runs.folder import Fold, is_run
+from deeper.runs.interrupts import Interrupts
 from deeper.runs.result import Result
 
 SUMMARY = "summary.json"
@@ -72,6 +73,9 @@ def repeat(out: Path, names: Sequence[str], train_one: Callable[[Path, int], Res
         accuracies.append(float(result.validation.accuracy))
         summary = Summary(tuple(done), tuple(accuracies), complete=len(done) == len(names))
         files.write_json(out / SUMMARY, summary.to_plain())
+        if Interrupts.received is not None and not summary.complete:
+            complete = False  # the signal came too late for this run to stop
+            break
     return Summary(tuple(done), tuple(accuracies), complete)
 
 

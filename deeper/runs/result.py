@@ -13,9 +13,10 @@ from deeper.training.events import Event
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished (or interrupted) run amounts to. `validation` is the last validation's evaluation, with batch
-    norm's statistics measured anew where they were. `batch_norm`: `recalibration.Settled` as plain data; None where the
-    network has no batch norm that trained."""
+    """What a finished (or interrupted) run amounts to. `validation`: the evaluation of the weights that were kept, on the
+    validation pictures, with batch norm's statistics measured anew where they were; where the run was interrupted, of
+    the last validation. `batch_norm`: `recalibration.Settled` as plain data; None where the network has no batch norm
+    that trained."""
 
     run: Run
     reason: str

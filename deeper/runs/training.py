@@ -6,13 +6,10 @@ that can be read; 3. the flags of the resuming call, which can only change worke
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
-
-import torch
 
 from deeper.distortions import Policy
 from deeper.errors import UsageError
@@ -23,6 +20,7 @@ from deeper.records.writing import ended_by_sigterm
 from deeper.runs.auditing import warn_before_training
 from deeper.runs.dataset import dataset_for
 from deeper.runs.folder import Config, Fold, PictureFacts, Run, is_run, relative_dataset
+from deeper.runs.machine import changes, versions
 from deeper.runs.place import held, refuse_taken, reserved
 from deeper.runs.plan import Plan, make_plan
 from deeper.runs.result import Handler, Result
@@ -69,6 +67,10 @@ def train(
     Raises: UsageError, SourceError, DatasetError; RunError, when `out` already holds a run (with "resume": of another
     training) or other files; DivergedError.
     """
+    if fold is not None and share is not None:
+        raise UsageError(
+            "fold and share cannot be combined: a fold trains on all that it does not judge; leave one out"
+        )
     if epochs is not None and minutes is not None:
         raise UsageError("both epochs and minutes were given; give the one that should decide")
     target = Path(out) if out is not None else None
@@ -149,7 +151,7 @@ def configure(
         precision=precision,
         device=device,
         policy=policy.to_plain() if policy else None,
-        versions={"python": platform.python_version(), "torch": torch.__version__},
+        versions=versions(),
         weights=plan.initial.origin if plan.initial else None,
         options=plan.options,
     )
@@ -171,14 +173,12 @@ def resume(
     """
     run = Run(path)
     console = Console(quiet=quiet)
-    config = run.config
-    check_device(choose_device(device or config.device))
-    if device is not None and choose_device(device) != config.device:
-        console.handle(
-            Notice(text=f"going on on {choose_device(device)} instead of {config.device}: not bit-identical")
-        )
-        config = replace(config, device=choose_device(device))
+    chosen = run.config.device if device is None else choose_device(device)
+    check_device(choose_device(chosen))
     with held(run.path):
-        work = Work(run.path, config, run.dataset(), workers, console, handlers)
+        work = Work(run.path, replace(run.config, device=chosen), run.dataset(), workers, console, handlers)
         work.restore(run)
+        other = changes(run.config, work.machine, chosen)
+        if other and work.state.step < work.state.steps:
+            console.handle(Notice(text=f"going on with {', '.join(other)}: not bit-identical"))
         return work.go()

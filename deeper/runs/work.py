@@ -22,9 +22,8 @@ from deeper.errors import RunError, printable
 from deeper.evaluation import Evaluation, evaluate
 from deeper.inference import Normalise, predictor
 from deeper.inference.shortage import is_shortage
-from deeper.models import create, kernels
+from deeper.models import create
 from deeper.models.batch_norm import layers_of
-from deeper.models.blocks import BatchNorm
 from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.runs.artefact import Artefact
@@ -32,6 +31,7 @@ from deeper.runs.estimate import cramped, estimate, few_steps, going_on, late, t
 from deeper.runs.folder import Config, PictureFacts, Run, write_config
 from deeper.runs.initial import begin, reopened
 from deeper.runs.interrupts import Interrupts
+from deeper.runs.machine import prepared
 from deeper.runs.origin import Origin
 from deeper.runs.pictures import Opener, at_size, evaluation_batch, open_both
 from deeper.runs.plan import architecture_of, preprocess_of, stages_of
@@ -87,10 +87,7 @@ class Work:
         # Where a checkpoint is, it has them.
         if config.weights is not None and not checkpoint.steps(path / "checkpoints"):
             self._begin_with(model, config.weights)
-        if config.device == "cpu" and any(isinstance(layer, BatchNorm) for layer in model.modules()):
-            missing = kernels.prepare()
-            if missing is not None:
-                self.say(f"training without compiled kernels, which takes longer: {missing}")
+        self.machine = prepared(model, config.device, self.say)
         self.model = model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.training, self.validation = self._pictures()
         policy = Policy.from_plain(config.policy) if config.policy else None
@@ -113,8 +110,8 @@ class Work:
         self.size = (config.height, config.width)
         self.stages = stages_of(config)
         self.state = State(self.model, options, steps=config.steps, device=config.device)
-        if config.steps:
-            self._set_course(config.stage_steps or (config.steps,))
+        if config.counts:
+            self._set_course(config.counts)
         self.last: Evaluation | None = None
         self.best: Evaluation | None = None
         # Of the last weights, once it is known.
@@ -156,7 +153,8 @@ class Work:
             self.say(timing(stages))
         # A schedule needs a length while the first steps are timed.
         self.state.steps = max(1, pictures // options.batch)
-        counts = self.config.stage_steps or steps_of(stages, epochs=options.epochs, pictures=pictures)
+        # Fixed already where a run is trained again.
+        counts = self.config.counts or steps_of(stages, epochs=options.epochs, pictures=pictures)
         if options.minutes is None:
             each = [0.0] * len(stages)
             if sum(counts) > sum(ESTIMATE_STEPS):
@@ -185,7 +183,8 @@ class Work:
         self.say(estimate(self.state, stages, counts, pictures=pictures, seconds=expected))
         if len(stages) > 1:
             self.say(describe_stages(stages, counts, each))
-        self.config = replace(self.config, steps=sum(counts), stage_steps=counts if len(stages) > 1 else ())
+        staged = counts if len(stages) > 1 else ()
+        self.config = replace(self.config, steps=sum(counts), stage_steps=staged, machine=self.machine)
         self._set_course(counts)
         with files.storage(self.path):
             self.path.mkdir(parents=True, exist_ok=True)

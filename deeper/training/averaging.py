@@ -8,11 +8,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from deeper.models.tensors import learned
 from deeper.training.options import Averaging
 
 
 class AveragedWeights:
-    """Averages every floating-point parameter and buffer of `model`; integer buffers are copied.
+    """Averages every floating-point parameter and buffer of `model`; integer buffers are copied, and of masks and the like
+    what is not finite: between infinities there is no average.
 
     After n updates at a decay d per step: average ← d' · average + (1 − d') · weight with
     d' = min(d, (1 + n) / (10 + n)), raised to the number of steps since the last update.
@@ -21,6 +23,7 @@ class AveragedWeights:
     def __init__(self, model: nn.Module, options: Averaging) -> None:
         self.options = options
         self.tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self._learned = learned(model)
 
     @torch.no_grad()
     def update(self, model: nn.Module, steps_done: int, *, last: bool = False) -> None:
@@ -32,13 +35,18 @@ class AveragedWeights:
         decay = min(self.options.decay, (1 + steps_done) / (10 + steps_done)) ** (since or self.options.every)
         averages: list[Tensor] = []
         currents: list[Tensor] = []
+        unlearned: list[tuple[Tensor, Tensor]] = []
         for name, current in model.state_dict().items():
             if current.is_floating_point():
                 averages.append(self.tensors[name])
                 currents.append(current)
+                if name not in self._learned:
+                    unlearned.append((self.tensors[name], current))
             else:
                 self.tensors[name].copy_(current)
         torch._foreach_lerp_(averages, currents, 1 - decay)
+        for average, current in unlearned:
+            average.copy_(torch.where(average.isfinite(), average, current))
 
     @contextlib.contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from deeper.errors import MemoryShortageError, UsageError, printable
 from deeper.inference.shortage import in_words, is_shortage, kept_bytes, room
 from deeper.training.course import Course, Sized
 from deeper.training.state import State
 from deeper.training.stepping import Feed, Stepper, arithmetic, seconds_per_step, seeded, unchanged
+
+Made = TypeVar("Made")
 
 # A step's peak over what the forward pass keeps: gradients on their way back and the workspaces of convolutions. Measured
 # on Inception v3 at 151 pixels: 1.3 to 1.6.
@@ -25,7 +29,12 @@ _TRIES, _PAUSE = 3, 0.5
 
 
 def timed_step(state: State, feed: Feed, stage: Sized, steps: int, ignored: int, limit: float = math.inf) -> float:
-    """`seconds_per_step`, with its failures in the user's words.
+    """`seconds_per_step`, with its failures in the user's words. Raises: as `tried`."""
+    return tried(state, feed, stage, lambda: seconds_per_step(state, feed, stage, steps, ignored, limit))
+
+
+def tried(state: State, feed: Feed, stage: Sized, steps: Callable[[], Made]) -> Made:
+    """What `steps` gives: the first steps of a training, which may be too much.
 
     Raises: MemoryShortageError, where a step does not fit into memory; UsageError, where the network cannot be trained
     on pictures of this size or so few of them.
@@ -33,7 +42,7 @@ def timed_step(state: State, feed: Feed, stage: Sized, steps: int, ignored: int,
     if surely_too_much(state, feed, stage):
         raise shortage(state, feed, stage, begun=False)
     try:
-        return seconds_per_step(state, feed, stage, steps, ignored, limit)
+        return steps()
     except (MemoryError, RuntimeError, ValueError) as error:
         problem = error
     # Outside the handler: what the failed step held is freed.

@@ -13,6 +13,15 @@ from deeper.training.schedules import AnySchedule, OneCycle
 from deeper.training.stages import Stage, check_shares
 
 
+class _Nothing:
+    def __repr__(self) -> str:
+        return "null"
+
+
+NOTHING = _Nothing()
+"""Given for an option, takes away what the recipe sets. None, there, is an option that was not given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Averaging:
     """An exponential average of the weights, which is what is evaluated and kept.

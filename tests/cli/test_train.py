@@ -8,8 +8,10 @@ import signal
 import pytest
 
 from deeper.cli import main
+from deeper.cli.assignments import assigned
 from deeper.runs import Run
 from deeper.runs.interrupts import Interrupts
+from deeper.training.options import NOTHING
 
 QUICK = ["--model", "nielsen", "--epochs", "1", "--batch", "50", "--precision", "fp32", "--workers", "1"]
 
@@ -35,6 +37,9 @@ REFUSED = {
     "too large a number": (["--set", "epochs=1e400"], "epochs must be a finite number, got inf"),
     "an endless pause": (["--set", "validate_every=1e400"], "validate_every must be a finite number"),
     "an endless rate": (["--rate", "inf"], "rate must be above 0 and finite"),
+    "a network among the options": (["--set", "model=inception_v3"], "--set model=inception_v3: use --model"),
+    "a recipe among the options": (["--set", "recipe=best"], "--set recipe=best: use --recipe"),
+    "null for what must be there": (["--set", "batch=null"], "options.batch: wanted int, got None"),
 }
 
 
@@ -45,6 +50,11 @@ def test_what_cannot_be_meant_is_one_line(case, small_dataset, tmp_path, capsys,
     code, line = refused([small_dataset.path, *words, "--out", tmp_path / "run"], capsys)
     assert code == 2 and part in line, line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_null_is_not_what_was_not_given() -> None:
+    given = assigned(["clip_norm=null", "epochs=3", "recalibrate=never", 'arguments={"hidden": 9}'])
+    assert given == {"clip_norm": NOTHING, "epochs": 3, "recalibrate": "never", "arguments": {"hidden": 9}}
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 
+from deeper.cli import main
 from deeper.errors import RunError, UsageError
 from deeper.records import BuildOptions, build, open_source
 from deeper.runs import Run, learn_curve, train
+from deeper.runs.interrupts import Interrupts
 from deeper.runs.learning_curve import _stretched
 from deeper.runs.pictures import share_members
-from deeper.training.course import sized, steps_of
-from deeper.training.options import Options
+from deeper.runs.plan import _override
+from deeper.runs.work import Work
+from deeper.training.course import Course, sized, steps_of
+from deeper.training.options import FineTuning, Options
 from deeper.training.stages import Stage
 from deeper.values import from_plain, to_plain
 
@@ -61,15 +67,21 @@ def test_all_runs_take_equally_many_steps(curve):
 def test_stages_take_equally_many_steps_whatever_the_share(pictures):
     """Also where their batches differ, and an epoch of the share has a single step of one and several of another."""
     stages = [Stage(scale=0.5, share=0.5, batch=64), Stage(scale=0.75, share=0.37, batch=32), Stage(batch=16)]
-    options = Options(stages=tuple(stages), epochs=7, batch=32)
+    options = Options(stages=tuple(stages), epochs=7, batch=32, fine_tuning=FineTuning(freeze_epochs=1.5))
     size = {"height": 40, "width": 30, "batch": 32}
     whole = sized(options.stages, **size)
     changes = _stretched(options, whole, 600, pictures, "steps")
-    changed = from_plain(Options, {**to_plain(options), **changes}, "share")
+    changed = from_plain(Options, _override(to_plain(options), changes), "share")
     part = sized(changed.stages, **size)
     assert [(one.size, one.batch) for one in part] == [(one.size, one.batch) for one in whole]
     wanted = steps_of(whole, epochs=options.epochs, pictures=600)
     assert steps_of(part, epochs=changed.epochs, pictures=pictures) == wanted
+    # So do the steps that train the head alone.
+    frozen = [
+        one.fine_tuning.freeze_epochs * Course(stages, wanted, pictures=count).per_epoch
+        for one, stages, count in ((options, whole, 600), (changed, part, pictures))
+    ]
+    assert frozen[0] == pytest.approx(frozen[1]) and frozen[0] >= 1
 
 
 def test_a_staged_curve(small_dataset, tmp_path, monkeypatch):
@@ -174,3 +186,40 @@ def test_without_validation_pictures_nothing_is_trained(tmp_path):
     with pytest.raises(RunError, match="--validation 0.1"):
         learn_curve(tmp_path / "small", out=tmp_path / "curve", quiet=True)
     assert not (tmp_path / "curve").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_in_its_first_run_it_exits_as_interrupts_do(small_dataset, tmp_path, monkeypatch, capsys, number):
+    def asked(self) -> bool:
+        Interrupts.received = number
+        return True
+
+    monkeypatch.setattr(Interrupts, "asked", asked)
+    words = ["--epochs", "1", "--batch", "50", "--precision", "fp32", "--shares", "50,100", "--seeds", "1"]
+    with pytest.raises(SystemExit) as left:
+        main(["learn-curve", str(small_dataset.path), *words, "--out", str(tmp_path / "curve")])
+    assert left.value.code == 128 + number
+    assert "interrupted and saved; the same command goes on" in capsys.readouterr().out
+    assert not (tmp_path / "curve" / "learning-curve.json").exists()
+
+
+def test_an_interrupt_in_the_last_moment_of_a_run_ends_the_curve(small_dataset, tmp_path, monkeypatch):
+    finish = Work._finish
+
+    def late(self, event):
+        os.kill(os.getpid(), signal.SIGINT)
+        return finish(self, event)
+
+    given = {"shares": (50, 100), "seeds": 1, "epochs": 1, "out": tmp_path / "curve", "options": QUICK, "quiet": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "_finish", late)
+        found = learn_curve(small_dataset, **given)
+    assert [point.percent for point in found.points] == [50] and not found.complete
+    assert json.loads((tmp_path / "curve" / "learning-curve.json").read_text()) == found.to_plain()
+    assert learn_curve(small_dataset, **given).complete
+
+
+def test_epochs_among_the_options_count(small_dataset, tmp_path):
+    given = {"shares": (50, 100), "seeds": 1, "out": tmp_path / "curve", "quiet": True}
+    found = learn_curve(small_dataset, options={**QUICK, "epochs": 1}, **given)
+    assert {Run(found.path / run).config.steps for point in found.points for run in point.runs} == {12}

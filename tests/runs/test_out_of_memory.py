@@ -11,7 +11,7 @@ import pytest
 
 import deeper
 from deeper.errors import MemoryShortageError
-from deeper.runs import resume
+from deeper.runs import rates, resume
 from deeper.training import headroom
 from deeper.training.events import CheckpointDue
 from deeper.training.stepping import Stepper
@@ -115,6 +115,22 @@ def test_where_not_even_two_pictures_fit_it_says_so(small_dataset, tmp_path, mon
     with pytest.raises(MemoryShortageError, match=r"0 MB are free, and not even 2 pictures fit; .*\(--size\)$"):
         deeper.train(small_dataset, model="tiny_net:Wide", out=tmp_path / "run", quiet=True, options={"batch": 30})
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("room", [0, 8 << 30])
+def test_a_search_for_the_rate_says_so_too(small_dataset, tmp_path, monkeypatch, room):
+    """Before its first step, and where that fails."""
+    (tmp_path / "tiny_net.py").write_text(NETWORK.replace("64", "2"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(headroom, "room", lambda device: room)
+
+    def fails(*arguments, **more):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr(rates, "sweep", fails)
+    said = r"batches of 29 would fit \(--batch 29\)$" if room else "not even 2 pictures fit"
+    with pytest.raises(MemoryShortageError, match=f"out of memory: a step on 30 pictures of 28 pixels .*{said}"):
+        deeper.find_rate(small_dataset, model="tiny_net:Wide", quiet=True, options={"batch": 30, "precision": "fp32"})
 
 
 def test_memory_that_runs_out_on_the_way_leaves_the_checkpoint(small_dataset, tmp_path, monkeypatch):

@@ -38,6 +38,20 @@ def test_stages_see_the_same_pictures_at_their_size(opener, small_dataset) -> No
     assert len(small) == 150 and np.array_equal(small.keys, validation.keys)
 
 
+def test_stages_crop_what_is_kept_only_once(small_dataset) -> None:
+    cropping = Preprocess(height=20, width=20, channels=1, crop=0.75)
+    _, validation = open_both(Opener(small_dataset, cropping, workers=1), 1.0, None, None)
+    picture = cropping.fit(small_dataset.split("validation").picture(3))
+    small = at_size(validation, cropping.at(10, 10)).take(np.array([3]))[0]
+    assert np.array_equal(small, replace(cropping, crop=1.0).at(10, 10).fit(picture))
+    # Those that are enlarged as they are taken are kept whole.
+    large = replace(LARGE, crop=0.75)
+    _, validation = open_both(Opener(small_dataset, large, workers=1), 1.0, None, None)
+    whole = small_dataset.split("validation").picture(3)
+    shown = at_size(validation, large.at(40, 40)).take(np.array([3]))[0]
+    assert np.array_equal(shown, large.at(40, 40).fit(whole))
+
+
 def test_evaluations_may_crop_what_training_sees_whole(small_dataset) -> None:
     split = small_dataset.split("train")
     cropping = Preprocess(height=20, width=20, channels=1, crop=0.75)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from deeper.errors import UsageError
 from deeper.runs.plan import make_plan, preprocess_of
 from deeper.training import recipes
-from deeper.training.options import Options
+from deeper.training.options import NOTHING, Options
 
 FAST = recipes.load("fast", "nielsen")
 EPOCHS, LEAST = FAST["epochs"], FAST["least_steps"]
@@ -72,3 +74,32 @@ def test_a_recipe_decides_how_pixels_are_scaled_and_judged() -> None:
     assert (shown().mean, shown().crop) == ((0.1, 0.2, 0.3), 1.0)
     guide = shown(mean=(0.5,), deviation=(0.5,), crop=0.875)
     assert (guide.mean, guide.deviation, guide.crop) == ((0.5,) * 3, (0.5,) * 3, 0.875)
+
+
+def test_null_takes_away_what_the_recipe_sets() -> None:
+    kept, taken = planned(400, clip_norm=5.0), planned(400, averaging=NOTHING, clip_norm=NOTHING)
+    assert kept.options.averaging is not None and kept.options.clip_norm == 5.0
+    assert taken.options.averaging is None and taken.options.clip_norm is None
+    assert taken.options == replace(kept.options, averaging=None, clip_norm=None), "and nothing else"
+    # None is what was not given.
+    assert planned(400, averaging=None).options.averaging == kept.options.averaging
+    assert planned(400, weights=NOTHING, minutes=NOTHING).options.epochs == planned(400).options.epochs
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("batch", r"options\.batch: wanted int, got None"),
+        ("optimizer.rate", r"options\.optimizer\.rate: wanted float, got None"),
+        ("arguments.hidden", "an argument of the network cannot be null"),
+    ],
+)
+def test_null_for_what_must_have_a_value_is_refused(name, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        planned(400, **{name: NOTHING})
+
+
+@pytest.mark.parametrize("name", ["model", "recipe"])
+def test_what_decides_the_recipe_is_no_option(name) -> None:
+    with pytest.raises(UsageError, match=f"{name} is no option among others: give it by itself"):
+        planned(400, **{name: "best"})

@@ -56,6 +56,42 @@ def test_it_begins_with_given_weights(small_dataset, found, tmp_path):
     assert search.losses[0] < found[1].search.losses[0] - 0.5
 
 
+def test_where_sizes_grow_it_takes_the_last_ones_batches(small_dataset):
+    staged = {"batch": 50, "precision": "fp32", "stages": [{"batch": 30}]}
+    found = find_rate(small_dataset, options=staged, steps=40, quiet=True)
+    assert found.batch == 30
+    plain = find_rate(small_dataset, options={**QUICK, "batch": 30}, steps=40, quiet=True)
+    assert np.array_equal(found.search.losses, plain.search.losses)
+
+
+def test_a_seed_among_the_options_counts(small_dataset):
+    one = find_rate(small_dataset, options={**QUICK, "seed": 3}, steps=40, quiet=True).search
+    assert np.array_equal(
+        one.losses, find_rate(small_dataset, options=QUICK, seed=3, steps=40, quiet=True).search.losses
+    )
+
+
+NETWORK = """
+from torch import nn
+
+class Whole(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 28), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, classes))
+
+    def forward(self, images):
+        return self.body(images)
+"""
+
+
+def test_too_few_pictures_for_batch_norm_are_one_line(small_dataset, tmp_path, monkeypatch):
+    (tmp_path / "whole_net.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+    options = {"batch": 1, "precision": "fp32"}
+    with pytest.raises(UsageError, match="a batch of 1 at 28 pixels leaves batch norm a single value per channel"):
+        find_rate(small_dataset, model="whole_net:Whole", options=options, steps=40, quiet=True)
+
+
 def test_it_stops_when_the_loss_diverges(small_dataset):
     options = {**QUICK, "optimizer": "sgd"}
     search = find_rate(small_dataset, options=options, low=1e-4, high=1e4, steps=100, quiet=True).search

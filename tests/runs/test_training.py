@@ -266,6 +266,35 @@ def test_a_series_reports_mean_and_deviation_and_goes_on_where_it_stopped(small_
     assert (tmp_path / "other" / "summary.json").read_text() == "my own notes"
 
 
+def test_a_series_ends_with_the_run_in_whose_last_step_it_was_interrupted(small_dataset, tmp_path):
+    """Too late for that run to stop: it is done, and counts."""
+
+    def interrupt(event):
+        if isinstance(event, EpochDone):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def one(path, number):
+        return train(
+            small_dataset, epochs=1, out=path, quiet=True, options={**QUICK, "validate_every": 1}, seed=number,
+            handlers=[interrupt], existing="resume",
+        )  # fmt: skip
+
+    out, names = tmp_path / "series", seed_names(0, 2)
+    summary = repeat(out, names, one)
+    assert summary.names == ("seed-0",) and not summary.complete and not (out / "seed-1").exists()
+    plain = json.loads((out / "summary.json").read_text())
+    assert plain["complete"] is False and len(plain["runs"]) == 1
+    # The first is gone on with, and has no step left to be interrupted in; after the last nothing is left out.
+    summary = repeat(out, names, one)
+    assert summary.names == ("seed-0", "seed-1") and summary.complete
+
+
+def test_a_fold_and_a_share_are_refused_together(small_dataset, tmp_path):
+    with pytest.raises(UsageError, match="fold and share cannot be combined"):
+        train(small_dataset, out=tmp_path / "run", quiet=True, fold=Fold(index=0, count=2), share=0.5)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_series_refuses_runs_of_another_training(small_dataset, tmp_path):
     """Else the figures of one training would be reported as those of another."""
 

@@ -41,3 +41,16 @@ def test_applied_restores_the_own_weights_bit_for_bit():
         assert torch.equal(model.weight, averaged.tensors["weight"])
         assert not torch.equal(model.weight, own["weight"])
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in own.items())
+
+
+def test_infinities_of_a_mask_stay_and_its_numbers_are_averaged():
+    model = nn.Linear(1, 1)
+    model.register_buffer("mask", torch.tensor([-torch.inf, 1.0, torch.inf]))
+    averaged = AveragedWeights(model, Averaging(decay=0.5, every=1))
+    model.mask[1:] = torch.tensor([3.0, 2.0])
+    averaged.update(model, 100)
+    # What has become a number is taken as it is, and averaged from there on.
+    assert averaged.tensors["mask"].tolist() == [-torch.inf, 2.0, 2.0]
+    model.mask[2] = 4.0
+    averaged.update(model, 101)
+    assert averaged.tensors["mask"].tolist() == [-torch.inf, 2.5, 3.0]

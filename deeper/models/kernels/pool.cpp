@@ -47,7 +47,9 @@ void max_forward(const T *x, Index x_stride, T *y, Index y_stride, std::uint8_t 
 #pragma omp simd
                             for (Index c = 0; c < s.channels; ++c) {
                                 const A value = load(from[c]);
-                                const bool wins = !(value <= b[c]);  // also a NaN
+                                // As in PyTorch a NaN wins, and only another one against it. No '||', which may keep the
+                                // loop from being vectorised.
+                                const bool wins = (value > b[c]) | (value != value);
                                 b[c] = wins ? value : b[c];
                                 a[c] = wins ? tap : a[c];
                             }

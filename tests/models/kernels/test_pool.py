@@ -51,10 +51,23 @@ def test_windows_that_a_byte_cannot_tell_are_pytorchs() -> None:
         large.fused(x)
 
 
-def test_what_is_not_a_number_wins() -> None:
-    x = torch.zeros(1, WORTH_A_KERNEL, 4, 4).to(memory_format=torch.channels_last)
-    x[0, 0, 1, 1] = float("nan")
-    assert MaxPool(2, 2)(x).isnan().sum() == 1
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("places", [*((place,) for place in range(9)), (0, 4), (2, 3, 8)], ids=str)
+def test_what_is_not_a_number_wins_wherever_it_stands(places: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Values and gradients, also beside infinities."""
+    torch.manual_seed(0)
+    x = torch.randn(2, WORTH_A_KERNEL, 3, 3)
+    x[:, 1::2, 1, 2] = float("inf")
+    for place in places:
+        x[1, ::3, place // 3, place % 3] = float("nan")
+    x = x.to(dtype, memory_format=torch.channels_last)
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    ours, wanted = MaxPool(3, 2)(mine), F.max_pool2d(theirs, 3, 2)
+    assert ours.grad_fn.name() == "_MaxPoolBackward" and ours[1, ::3].isnan().all()
+    torch.testing.assert_close(ours, wanted, rtol=0, atol=0, equal_nan=True)
+    ours.backward(torch.ones_like(ours))
+    wanted.backward(torch.ones_like(wanted))
+    assert mine.grad is not None and theirs.grad is not None and torch.equal(mine.grad, theirs.grad)
 
 
 def test_gradients_in_double_precision() -> None:
