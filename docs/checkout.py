@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from notebooks import notebooks
+from notebooks import OPENING, notebooks
 from reference import paragraph, result_types, signature
 
 DOCS = Path(__file__).resolve().parent
@@ -66,7 +66,7 @@ def _guide() -> str:
             if cell["cell_type"] == "markdown" and (found := re.search(r"^# (.+)$", "".join(cell["source"]), re.M))
         )
         lines.append(f"- [{title}]({path.name})")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", OPENING]) + "\n"
 
 
 def main() -> None:

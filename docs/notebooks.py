@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 GUIDE = Path(__file__).resolve().parent / "guide"
+# Below the lists of notebooks.
+OPENING = (
+    "They can be read as they are, with all that they printed. To run one, put Jupyter beside `deeper` "
+    "(`pip install notebook` in the same environment), copy the notebook into an empty folder, and start "
+    "`jupyter notebook` there: datasets and runs are written beside it. What would take long is "
+    "shortened; `DEEPER_GUIDE=full` in the environment asks for all of it."
+)
 # What a cell may show, the best first: MIME type → ending of the file that it becomes. Text comes after all of them.
 _PICTURES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
 # Pages of docs/ that a notebook names; on the site these names are links.
@@ -32,8 +39,8 @@ def write_pages(folder: Path) -> None:
         (folder / f"{path.stem}.md").write_text(text, "utf-8")
     (folder / "index.md").write_text(
         "# The guide\n\nFor those who have done the basic tutorials and want to go deeper. Each sitting is a notebook "
-        "that runs on a laptop without a GPU in minutes; what you see here it has printed itself. Run it in your own "
-        "way: `docs/guide/*.ipynb`.\n\n" + "\n".join(items) + "\n",
+        "that runs on a laptop without a GPU in minutes; what you see here it has printed itself. The notebooks are in "
+        "`docs/guide`.\n\n" + "\n".join(items) + "\n\n" + OPENING + "\n",
         "utf-8",
     )
 

@@ -68,7 +68,7 @@ def help_text() -> str:
 def greeting() -> str:
     """What `deeper` alone prints: the way through, in the order in which it is gone."""
     way = {
-        "deeper demo": "see it work: handwritten digits, about a minute",
+        "deeper demo": "see it work: handwritten digits, one to four minutes",
         "deeper build my_photos --out datasets/mine": "your pictures, one sub-folder per class",
         "deeper train datasets/mine --out runs/first": "chooses network and recipe, says why; Ctrl-C saves",
         "deeper evaluate runs/first": "how good it is, and which pictures it gets wrong",

@@ -25,9 +25,11 @@ _SHOWN = 10
 class Arguments:
     """Tell before any long training which distortions which classes can bear: flip a 2, and some will look like a 5.
 
-    Example: deeper audit datasets/mine --out audits/mine; deeper train datasets/mine --policy audits/mine/policy.toml
+    Example: deeper audit datasets/mine --distort horizontal_flip --out audits/mine; deeper train datasets/mine
+    --distort horizontal_flip --policy audits/mine/policy.toml
 
-    Small networks that never saw a distortion judge each training picture before and after it, out-of-fold.
+    Small networks that never saw a distortion read training pictures before and after it; none reads a picture that it
+    was trained on.
     """
 
     source: tyro.conf.Positional[str]
@@ -35,7 +37,8 @@ class Arguments:
     distort: tuple[str, ...] = ()
     """Only these, as training draws them, e.g. horizontal_flip or rotation=45; all there are when not given."""
     margin: float | None = None
-    """Excess traffic that matters, in points; 2 for classes of 1,000 pictures or more, 10 for smaller ones."""
+    """How many more pictures in a hundred may be read as another class, or no longer as their own, before it matters; 2
+    for classes of 1,000 pictures or more, 10 for smaller ones."""
     per_class: int | None = None
     """At most so many training pictures of each class."""
     out: Path | None = None

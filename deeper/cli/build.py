@@ -22,7 +22,7 @@ class Arguments:
     """
 
     source: tyro.conf.Positional[str]
-    """A folder with one sub-folder per class (or train/, validation/, test/ above them), a .csv or .tsv of
+    """A folder with one sub-folder per class (or train/, validation/ or val/, test/ above them), a .csv or .tsv of
     path,label[,split][,group], an .npz, a folder of IDX files, or one of mnist, fashion-mnist, digits."""
     out: Path | None = None
     """The dataset folder; datasets/NAME when not given. With --add: the dataset to append to."""

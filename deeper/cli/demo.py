@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Build MNIST, train NielsenNet on it for about a minute, and test it once on the 10,000 test digits.
+    """Build MNIST, train NielsenNet on it for one to four minutes, and test it once on the 10,000 test digits.
 
     Where MNIST is neither at hand (under $DEEPER_DATA or in the cache) nor to be downloaded, the embedded set `digits`
     is used instead, and said.

@@ -33,7 +33,8 @@ class Arguments:
     model: str | None = None
     """A network (`deeper models` lists them) or your own as package.module:Class."""
     recipe: str | None = None
-    """A named set of options: fast, best, guide, …"""
+    """A named set of options: fast (the default), fine-tune (the default with --weights), guide (as in 2017; of the
+    Inceptions with a flip), best (NielsenNet alone)."""
     low: float = 1e-6
     """The rate of the first step."""
     high: float = 10.0
@@ -49,7 +50,8 @@ class Arguments:
     no_distort: tuple[str, ...] = ()
     """Take distortions out of the recipe; `all` takes out every one."""
     policy: Path | None = None
-    """A policy.toml that says which classes a distortion must leave alone."""
+    """A policy.toml, as `deeper audit` writes it: classes that a distortion must leave alone. It adds no distortion; name
+    those with --distort."""
     batch: int | None = None
     """Pictures in one step."""
     optimizer: Literal["sgd", "adamw", "rmsprop"] | None = None
@@ -131,4 +133,6 @@ def _report(found: FoundRate, arguments: Arguments) -> None:
         print(
             f"next: {printable(' '.join(f'deeper train {source} {flags} --rate {search.suggestion:.2g}'.split()), 400)}"
         )
-        print("it is the peak of the schedule; half of it and twice it are worth a try (deeper compare)")
+        print(
+            "it is the peak of the schedule; half of it and twice it are worth a try (deeper compare --split validation)"
+        )

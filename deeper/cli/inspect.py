@@ -35,8 +35,9 @@ class Arguments:
     split: str | None = None
     """validation when not given (of a fold, what it held out). test is for diagnosis only: choosing by it spends it."""
     out: Path | None = None
-    """Folder for report.html, inspection.json, pictures and policy.toml; RUN/inspection/SPLIT when not given. A name that
-    ends in .html is the report's; all else goes to RUN/inspection/SPLIT then."""
+    """Folder for report.html, inspection.json, pictures and policy.toml; RUN/inspection/SPLIT when not given, where SPLIT
+    is "decision" unless --split was given. A name that ends in .html is the report's; all else goes to
+    RUN/inspection/SPLIT then."""
     ablate: str | None = None
     """Distortions, separated by commas: fresh runs are trained with and without each, for the one question that may say
     "explains". Finished runs are used again."""

@@ -40,7 +40,8 @@ class Arguments:
     model: str | None = None
     """A network (`deeper models` lists them) or your own as package.module:Class."""
     recipe: str | None = None
-    """A named set of options: fast, best, guide, …"""
+    """A named set of options: fast (the default), fine-tune (the default with --weights), guide (as in 2017; of the
+    Inceptions with a flip), best (NielsenNet alone)."""
     epochs: float | None = None
     """Passes over the whole training set."""
     minutes: float | None = None
@@ -54,7 +55,8 @@ class Arguments:
     no_distort: tuple[str, ...] = ()
     """Take distortions out of the recipe; `all` takes out every one."""
     policy: Path | None = None
-    """A policy.toml that says which classes a distortion must leave alone."""
+    """A policy.toml, as `deeper audit` writes it: classes that a distortion must leave alone. It adds no distortion; name
+    those with --distort."""
     batch: int | None = None
     """Pictures in one step."""
     rate: float | None = None

@@ -29,14 +29,16 @@ class Arguments:
     source: tyro.conf.Positional[str | None] = None
     """A dataset folder, or anything that `deeper build` takes: a folder of class folders, a CSV, `mnist`, …"""
     out: Path | None = None
-    """The run folder; runs/DATASET-MODEL-RECIPE when not given."""
+    """The run folder; runs/DATASET-MODEL-RECIPE when not given (DATASET: the name of the source it was built from). With
+    --seeds or --folds it must be given, and holds one run for each."""
     model: str | None = None
     """A network (`deeper models` lists them) or your own as package.module:Class."""
     weights: str | None = None
     """Begin with weights instead of at random: a file (torch, safetensors, Keras, TF-Slim), a published name such as
     torchvision/inception_v3, or a run or bundle. The network comes with them; `docs/weights.md` tells more."""
     recipe: str | None = None
-    """A named set of options: fast, best, guide, …"""
+    """A named set of options: fast (the default), fine-tune (the default with --weights), guide (as in 2017; of the
+    Inceptions with a flip), best (NielsenNet alone)."""
     epochs: float | None = None
     """Passes over the training pictures."""
     minutes: float | None = None
@@ -52,7 +54,8 @@ class Arguments:
     no_distort: tuple[str, ...] = ()
     """Take distortions out of the recipe; `all` takes out every one."""
     policy: Path | None = None
-    """A policy.toml that says which classes a distortion must leave alone."""
+    """A policy.toml, as `deeper audit` writes it: classes that a distortion must leave alone. It adds no distortion; name
+    those with --distort."""
     no_audit: bool = False
     """Do not check first which classes bear the recipe's flips and far rotations."""
     resume: Path | None = None
@@ -86,7 +89,8 @@ class Arguments:
     clip_norm: float | None = None
     """Largest allowed norm of the gradient."""
     early_stopping: int | None = None
-    """Stop after this many validations without a better one, and keep the best weights."""
+    """Stop after this many validations without a better one, and keep the weights that validated best. Without it a run
+    keeps its last ones."""
     precision: Literal["auto", "bf16", "fp32"] | None = None
     """bf16 halves the memory and, where the processor has it, the time; auto takes it there."""
     device: str | None = None

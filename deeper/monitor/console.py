@@ -60,6 +60,7 @@ class Console:
         self._position: Position | None = None
         self._sized = False
         self._last_step: StepDone | None = None
+        self._keeps_best = False
 
     def handle(self, event: Event) -> None:
         """Show one event. Never raises for a stream that cannot be written."""
@@ -76,6 +77,7 @@ class Console:
             case Started():
                 self._position = Position(event.first_step, event.steps, event.steps_per_epoch, event.course)
                 self._sized = event.course is not None and event.course.staged
+                self._keeps_best = event.options.keep_best
                 self._show_live(self._position)
             case StepDone():
                 self._last_step = event
@@ -109,7 +111,7 @@ class Console:
         return "  ".join(parts)
 
     def _finished_line(self, event: Finished) -> str:
-        best = f"; best weights at step {event.best_step:,}" if event.best_step is not None else ""
+        best = self._kept(event)
         took = f"step {event.step:,} after {clock(event.seconds)}"
         match event.reason:
             case "done":
@@ -118,6 +120,16 @@ class Console:
                 return f"stopped early at {took}: validation no longer improves{best}"
             case _:
                 return f"interrupted at {took}; the work is saved{best}"
+
+    def _kept(self, event: Finished) -> str:
+        """Which weights the bundle holds; of an interrupted run that is not settled."""
+        if event.best_step is None:
+            return ""
+        if event.reason == "interrupted":
+            return f"; best validation so far at step {event.best_step:,}"
+        if self._keeps_best:
+            return f"; weights of step {event.best_step:,} are kept"
+        return f"; best validation at step {event.best_step:,}, the last weights are kept"
 
     def progress(self, label: str) -> Callable[[int, int], None]:
         """A callback `(done, total)` that shows how far a long preparation is; cheap enough for every picture."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeper.training.events import EpochDone, Event, Finished, Started, StepDone
+from deeper.training.options import Options
 
 
 @dataclass
@@ -21,10 +22,10 @@ class Judged:
         return {"accuracy": self.accuracy, "correct": 49, "total": 50, "ece": math.nan}
 
 
-def started(first_step: int = 0) -> Started:
+def started(first_step: int = 0, *, keep_best: bool = False) -> Started:
     return Started(
         model=None,  # type: ignore[arg-type]
-        options=None,  # type: ignore[arg-type]
+        options=Options(keep_best=keep_best),
         steps=20,
         first_step=first_step,
         steps_per_epoch=10,

@@ -86,7 +86,7 @@ def test_terminal_shows_a_live_line_and_lasting_ones() -> None:
     assert re.search(r"epoch 1/2  step +10  loss 0\.3500  train  50\.00%  validation  98\.00%  0:10  best so far", text)
     assert re.search(r"epoch 2/2  step +20 .*validation  98\.00%  0:20\s*\r?\n", text)
     assert "note: a choice was made\\x1b[31m" in text, "control characters of a message must not reach the terminal"
-    assert "finished at step 20 after 0:20; best weights at step 10" in text
+    assert "finished at step 20 after 0:20; best validation at step 10, the last weights are kept" in text
     # The cursor that was hidden is shown again, and after the last hiding.
     assert received.rfind("\x1b[?25h") > received.rfind("\x1b[?25l") >= 0
 
@@ -217,3 +217,20 @@ def test_an_epoch_without_validation_has_its_line() -> None:
     object.__setattr__(event, "evaluation", None)
     console.handle(event)
     assert "epoch 1/1" in stream.getvalue() and "validation" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("keep_best", "reason", "wanted"),
+    [
+        (False, "done", "finished at step 20 after 0:20; best validation at step 10, the last weights are kept"),
+        (True, "done", "finished at step 20 after 0:20; weights of step 10 are kept"),
+        (True, "early", "validation no longer improves; weights of step 10 are kept"),
+        (True, "interrupted", "the work is saved; best validation so far at step 10"),
+    ],
+)
+def test_the_last_line_says_which_weights_are_kept(keep_best: bool, reason: str, wanted: str) -> None:
+    stream = io.StringIO()
+    console = Console(stream=stream)
+    for event in (started(keep_best=keep_best), finished(20, reason)):
+        console.handle(event)
+    assert stream.getvalue().rstrip().endswith(wanted)
