@@ -6,10 +6,11 @@ import contextlib
 import http.client
 import os
 import re
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from deeper import files
@@ -71,6 +72,9 @@ def fetch_checked(urls: Sequence[str], check: Check, target: Path, *, progress: 
         if target.is_file() and check(target) is None:
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target):
+        if target.is_file() and check(target) is None:
+            return target  # by another process, meanwhile
         part = target.with_name(f"{target.name}.part")
         failures = []
         for url in urls:
@@ -87,6 +91,32 @@ def fetch_checked(urls: Sequence[str], check: Check, target: Path, *, progress: 
         f"{printable(target.name)} could not be downloaded ({'; '.join(failures) or 'no mirror given'}); "
         f"check the network and try again, or put the file at {printable(target)}"
     )
+
+
+@contextlib.contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Within the block no other process downloads `target`: both would write into one part. Waits for its end."""
+    with files.storage(target):
+        if sys.platform == "win32":
+            yield
+            return
+        import fcntl
+
+        place = target.with_name(f".{target.name}.lock")
+        while True:
+            lock = open(place, "ab")
+            # Where a disk has no locks there is nobody to wait for.
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.fileno()), os.stat(place)):
+                    break
+            lock.close()  # who had it has removed it: another one may hold the next
+        try:
+            yield
+        finally:
+            place.unlink(missing_ok=True)
+            lock.close()
 
 
 def _fetch_from(url: str, check: Check, part: Path, progress: Progress | None) -> None:

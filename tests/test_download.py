@@ -6,7 +6,9 @@ import hashlib
 import re
 import socket
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 
 from deeper import download
 from deeper.errors import DownloadError, StorageError
+from tests.patience import patient
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 HASH = hashlib.sha256(CONTENT).hexdigest()
@@ -49,6 +52,10 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def answer_good(self, start: int, ranged: bool) -> None:
+        self._send(CONTENT, start, ranged)
+
+    def answer_slow(self, start: int, ranged: bool) -> None:
+        time.sleep(1)
         self._send(CONTENT, start, ranged)
 
     def answer_cut(self, start: int, ranged: bool) -> None:
@@ -279,3 +286,13 @@ def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert download.cache_folder() == tmp_path / "xdg" / "deeper"
     monkeypatch.setenv("DEEPER_CACHE", str(tmp_path / "mine"))
     assert download.cache_folder() == tmp_path / "mine"
+
+
+def test_two_processes_wait_for_each_other(server: Server, tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from deeper.download import fetch; fetch([sys.argv[1]], sys.argv[2], Path(sys.argv[3]))"
+    words = [sys.executable, "-c", code, server("slow")[0], HASH, str(tmp_path / "file")]
+    started = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [one.communicate(timeout=patient(60))[1] for one in started]
+    assert [(one.returncode, error) for one, error in zip(started, said, strict=True)] == [(0, "")] * 3
+    assert (tmp_path / "file").read_bytes() == CONTENT and names(tmp_path) == ["file"]
+    assert server.requests == [("slow", 0)], "the others find it there"

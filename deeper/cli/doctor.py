@@ -79,4 +79,4 @@ def _print(health: Health) -> None:
         console.print(f"{'[green]✓[/]' if there else '[dim]–[/]'} {name:<11} {EXTRAS[name][1]}{how}")
     for check in health.checks:
         mark = "[red]✗[/]" if check.problem else "[green]✓[/]"
-        console.print(f"{mark} {check.name}: {check.problem or f'{check.seconds:.1f} s'}", markup=True)
+        console.print(f"{mark} {check.name}: {escape(check.problem) or f'{check.seconds:.1f} s'}", markup=True)

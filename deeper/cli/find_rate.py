@@ -126,12 +126,20 @@ def _report(found: FoundRate, arguments: Arguments) -> None:
             ("--recipe", arguments.recipe),
             ("--weights", arguments.weights),
             ("--batch", arguments.batch),
+            ("--optimizer", arguments.optimizer),
+            ("--size", arguments.size),
+            ("--seed", arguments.seed),
+            ("--policy", arguments.policy),
+            ("--precision", arguments.precision if arguments.precision != "auto" else None),
+            ("--device", arguments.device),
         ]
-        given += [("--optimizer", arguments.optimizer), ("--size", arguments.size)]
-        flags = " ".join(f"{flag} {shlex.quote(str(value))}" for flag, value in given if value is not None)
+        words = [[flag, str(value)] for flag, value in given if value is not None]
+        several = (("--distort", arguments.distort), ("--no-distort", arguments.no_distort), ("--set", arguments.set))
+        words += [[flag, *values] for flag, values in several if values]
+        flags = " ".join(shlex.quote(word) for one in words for word in one)
         source = typed(arguments.source)
         print(
-            f"next: {printable(' '.join(f'deeper train {source} {flags} --rate {search.suggestion:.2g}'.split()), 400)}"
+            f"next: {printable(' '.join(f'deeper train {source} {flags} --rate {search.suggestion:.2g}'.split()), 2000)}"
         )
         print(
             "it is the peak of the schedule; half of it and twice it are worth a try (deeper compare --split validation)"

@@ -43,6 +43,8 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Print the list or one network's table."""
+    if arguments.weights is not None and arguments.out is not None:
+        raise UsageError("--out draws a network, --weights tells of a file: give one of them")
     if arguments.out is not None:
         if arguments.name is None:
             raise UsageError("--out: name the network to draw, e.g. deeper models inception_v3 --out inception_v3.svg")
@@ -55,15 +57,15 @@ def main(arguments: Arguments) -> None:
 
     def architecture(name: str) -> Architecture:
         small = name == "nielsen"
-        side = arguments.size or native_size(name)[0]
+        side = arguments.size if arguments.size is not None else native_size(name)[0]
         if side is None and name not in MODELS and ":" in name:
             raise UsageError(f"{name} states no input size; give one with --size")
         return Architecture(
             model=name,
-            classes=arguments.classes or (10 if small else 1000),
-            channels=arguments.channels or (1 if small else 3),
-            height=side or 1,
-            width=side or 1,
+            classes=arguments.classes if arguments.classes is not None else 10 if small else 1000,
+            channels=arguments.channels if arguments.channels is not None else 1 if small else 3,
+            height=1 if side is None else side,
+            width=1 if side is None else side,
         )
 
     if arguments.name is not None:
@@ -121,8 +123,8 @@ def _print_weights(arguments: Arguments, name: str) -> None:
 
     initial = open_initial(name, model=arguments.name)
     weights = initial.weights
-    classes = arguments.classes or weights.classes or 1000
-    channels = arguments.channels or weights.channels
+    classes = arguments.classes if arguments.classes is not None else weights.classes or 1000
+    channels = arguments.channels if arguments.channels is not None else weights.channels
     height, width = initial.size or (MODELS[weights.model].native,) * 2
     if arguments.size is not None:
         height = width = arguments.size

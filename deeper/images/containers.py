@@ -18,7 +18,7 @@ _FORMATS = ("PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "PCX
 # TGA has no first bytes of its own, only this footer in its second version.
 _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
-_LARGEST_ICON = 256
+_LARGEST_ICON, _MOST_IN_ICON = 256, 256
 _ORIENTATION = 0x0112
 _SUBFILE = 0x00FE
 _heic_lock = threading.Lock()
@@ -122,14 +122,16 @@ def reason(error: BaseException, kind: str) -> str:
 
 def _holds_more_than_an_icon(data: bytes) -> bool:
     # Pillow unpacks an icon's picture while it opens the file, before anybody has asked how large it is.
-    for number in range(int.from_bytes(data[4:6], "little")):
+    count = int.from_bytes(data[4:6], "little")
+    if count > _MOST_IN_ICON:
+        return True
+    for number in range(count):
         entry = data[6 + 16 * number : 22 + 16 * number]
         if len(entry) < 16:
             break
         start = int.from_bytes(entry[12:16], "little")
         if data[start : start + 8] == png.MAGIC:
-            sides = (data[start + 16 : start + 20], data[start + 20 : start + 24])
-            width, height = (int.from_bytes(one, "big") for one in sides)
+            width, height = png.largest_sides(data, start)
         else:
             # A bitmap's header counts the rows of the picture and of its mask.
             width = abs(int.from_bytes(data[start + 4 : start + 8], "little", signed=True))

@@ -21,6 +21,8 @@ _HEADER = MAGIC + b"\0\0\0\rIHDR"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 # Pixel bytes up to which rows are stored unfiltered: as small as filtered ones for such pictures, and much quicker.
 _SMALL = 4096
+# Chunks before the pixel data, of a picture in an icon.
+_FEW = 64
 _COLOUR_TYPES = {0: 1, 2: 3}
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 # Adam7 (PNG specification, 8.2): where each pass begins, and its steps: x, y, x step, y step.
@@ -44,6 +46,21 @@ def size_of(data: bytes) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack_from(">II", data, 16)
     return height, width
+
+
+def largest_sides(data: bytes, start: int) -> tuple[int, int]:
+    """(width, height) of the PNG that begins at `start`, the largest that any header before its pixels says: decoders go
+    by the last."""
+    width = height = 0
+    position = start + len(MAGIC)
+    for _ in range(_FEW):
+        if position + 24 > len(data) or data[position + 4 : position + 8] == b"IDAT":
+            return width, height
+        if data[position + 4 : position + 8] == b"IHDR":
+            wide, high = struct.unpack_from(">II", data, position + 8)
+            width, height = max(width, wide), max(height, high)
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+    return 1 << 31, 1 << 31  # nothing honest has so many chunks before its pixels
 
 
 def check(data: bytes) -> Checked:

@@ -63,12 +63,13 @@ class Decision:
 def holding(made: Sequence[Decision]) -> Decision:
     """What decisions about one picture, in their order, come to: the last, with the class it had before the first.
 
-    To keep the class that an earlier decision gave it, as a second review does, means that earlier decision.
+    To keep the class that an earlier decision gave it, as a second review does, means that earlier decision. A class that
+    none of them gave it is the source's own, which was changed in between.
     """
     source, became = "", set[str]()
     for one in made:
-        if not source and one.given not in became:
-            source = one.given
+        if one.given and one.given not in became and one.given != source:
+            source, became = one.given, set()
         became.add(one.to)
     last = made[-1]
     if last.kind in ("keep", "unsure") and last.given and last.given != source:

@@ -117,7 +117,10 @@ def _refuse_other(there: Run, wanted: Config) -> None:
         and have.steps in (0, wanted.steps)
     )
     if not same:
-        raise RunError(f"{printable(there.path)} belongs to another ablation; delete it, or give another --out")
+        raise RunError(
+            f"{printable(there.path)} belongs to another ablation, or to one of an older version in other batches; "
+            "delete it, or give another --out"
+        )
 
 
 def _finished(place: Path) -> bool:

@@ -44,8 +44,9 @@ def evaluate_run(
 
     `source`: a dataset or source, the run's own when None. `split`: `train`, `validation`, `test`, or `all` for every
     picture; when None `test`, or all pictures of a source that has no splits of its own and that the run was not trained
-    on. `notice`: told what was chosen, and how many of the pictures were trained on. `checkpoint`: `best`, `last` or a step;
-    the bundle's weights when None, or the last checkpoint's where there is no bundle yet. `precision`: `fp32` or `bf16`, fp32 when None.
+    on. `notice`: told what was chosen, and how many of the pictures were trained on. `checkpoint`: `best`, `last` or a
+    step; the bundle's weights when None, or the last checkpoint's where there is no bundle yet. `precision`: `fp32` or
+    `bf16`, fp32 when None.
 
     Raises: RunError, BundleError, DatasetError, SourceError; UsageError, for classes that do not match.
     """

@@ -160,7 +160,7 @@ def _pixels(data: Any, binary: bytes | None, shape: list[int], size: tuple[int, 
     if binary is None:
         many = count // math.prod(size)
         nested = [(many, *one) for one in picture_shapes(size)]
-        flat = whole_numbers(data, [*nested, (count,), *([size] if many == 1 else [])])
+        flat = whole_numbers(data, [*nested, (count,), *(picture_shapes(size) if many == 1 else [])])
     elif len(binary) != count:
         raise Refused(400, f"input images: its shape takes {count:,} bytes, {len(binary):,} came")
     else:

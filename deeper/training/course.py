@@ -162,6 +162,11 @@ class Course:
         leg = self.leg(step)
         return leg.epoch + (step - leg.origin) // leg.per_epoch
 
+    def epochs(self, step: int) -> float:
+        """How many epochs have passed before step `step`."""
+        leg = self.leg(step)
+        return leg.epoch + (step - leg.origin) / leg.per_epoch
+
     def due(self, done: int, epochs: float) -> bool:
         """Whether, after `done` steps, what happens every so many epochs happens."""
         leg = self.leg(done - 1)

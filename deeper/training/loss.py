@@ -25,12 +25,21 @@ def classification_loss(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the main head, and the weighted sum over auxiliary heads (0 without any). Both fp32 scalars.
 
-    Smoothing applies to all heads, as in research/inception.
+    Smoothing applies to all heads, as in research/inception. `weights`: K, of the classes; a picture counts as much as its
+    own class does, as in Keras.
     """
-    main = F.cross_entropy(output.logits.float(), labels, weight=weights, label_smoothing=label_smoothing)
+    main = _cross_entropy(output.logits, labels, label_smoothing, weights)
     auxiliary = torch.zeros_like(main)
     for logits in output.aux:
-        auxiliary = auxiliary + auxiliary_weight * F.cross_entropy(
-            logits.float(), labels, weight=weights, label_smoothing=label_smoothing
-        )
+        auxiliary = auxiliary + auxiliary_weight * _cross_entropy(logits, labels, label_smoothing, weights)
     return main, auxiliary
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+    # Not PyTorch's own `weight`: it gives each class's share of the smoothed target that class's weight, so that from
+    # twenty to one on pictures of the frequent class are taught to be of the rare one.
+    each = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="none")
+    counts = weights[labels]
+    return (each * counts).sum() / counts.sum()

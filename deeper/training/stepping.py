@@ -110,8 +110,8 @@ class Stepper:
 
     def rate(self) -> float:
         state, options = self.state, self.state.options
-        factor = options.schedule.factor(self.course.position(state.step), state.steps, state.step / self.per_epoch)
-        return options.optimizer.rate * factor
+        position, epochs = self.course.position(state.step), self.course.epochs(state.step)
+        return options.optimizer.rate * options.schedule.factor(position, state.steps, epochs)
 
     def inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch's pictures, distorted, at the size of this step (0..1), and its labels."""

@@ -13,7 +13,7 @@ def test_it_prints_how_to_use_the_result(small_dataset, tmp_path, monkeypatch, c
     main([*words, "--out", "rates"])
     printed = capsys.readouterr().out
     assert printed.startswith("learning rate 0.0")
-    assert f"next: deeper train {small_dataset.path} --batch 50 --rate 0.0" in printed
+    assert f"next: deeper train {small_dataset.path} --batch 50 --precision fp32 --rate 0.0" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["rates"]
     main([*words, "--json"])
     plain = json.loads(capsys.readouterr().out)

@@ -60,7 +60,15 @@ def test_a_resume_says_what_is_other(small_dataset, tmp_path, capfd):
         plain = tomllib.loads((out / "config.toml").read_text())
         (out / "config.toml").write_text(tomli_w.dumps({**plain, **facts}))
 
-    given = {"model": "nielsen", "epochs": 1, "out": out, "options": QUICK, "audit": False, "handlers": [interrupt]}
+    given = {
+        "model": "nielsen",
+        "epochs": 1,
+        "device": "cpu",
+        "out": out,
+        "options": QUICK,
+        "audit": False,
+        "handlers": [interrupt],
+    }
     train(small_dataset, **given)
     machine = Run(out).config.machine
     assert machine.threads == torch.get_num_threads() and machine.processor

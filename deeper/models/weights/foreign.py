@@ -15,7 +15,7 @@ from deeper.models.architecture import Architecture
 from deeper.models.catalog import MODELS, create
 from deeper.models.weights import keras_names, slim_names, torch_names
 from deeper.models.weights.look import Look
-from deeper.models.weights.opened import Opened
+from deeper.models.weights.opened import LARGEST, Opened
 from deeper.models.weights.placed import Placed, check, missing
 from deeper.models.weights.reading import read, sha256
 from deeper.models.weights.recognise import Recognised, recognise
@@ -153,6 +153,9 @@ def _layers(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 def _sound(placed: Placed, wanted: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """As the types that the network has, checked for NaN and infinity."""
+    # A tensor may claim more than its file holds, and a last layer may have as many classes as it likes.
+    if sum(tensor.numel() * wanted[key].dtype.itemsize for key, tensor in placed.tensors.items()) > LARGEST:
+        raise WeightsError(f"the weights {printable(name)} claim to be larger than any Inception's; take a sound file")
     sound = {}
     for key, tensor in placed.tensors.items():
         if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:

@@ -117,7 +117,7 @@ def _tensor(data: memoryview, dtype: int, shape: tuple[int, ...], name: str) -> 
     if dtype not in _TYPES:
         raise ValueError(f"{printable(name, 80)} has the type number {dtype}, which no weight has")
     kind = _TYPES[dtype]
-    if any(size < 0 for size in shape) or math.prod(shape) * kind.itemsize != len(data):
+    if any(not 0 <= size <= LARGEST for size in shape) or math.prod(shape) * kind.itemsize != len(data):
         raise ValueError(f"{printable(name, 80)} has {len(data)} bytes for the shape {shape}")
     if not len(data):
         return torch.empty(shape, dtype=kind)
@@ -140,6 +140,7 @@ def _text(data: memoryview) -> str:
 
 def _version_2(index: Path, shards: list[Path], wanted: Callable[[str], bool]) -> Iterator[tuple[str, Tensor]]:
     opened: dict[int, memoryview] = {}
+    total = 0
     for key, value in entries(_mapped(index)):
         if not key:  # the header: how many parts, which byte order
             header = {number: of_number(field) for number, field in fields(value) if number in (1, 2)}
@@ -158,6 +159,10 @@ def _version_2(index: Path, shards: list[Path], wanted: Callable[[str], bool]) -
             raise ValueError(f"{printable(name, 80)} lies in a part that is not there")
         if entry.shard not in opened:
             opened[entry.shard] = _mapped(shards[entry.shard])
+        # Many names may lie at one place.
+        total += entry.size
+        if total > LARGEST:
+            raise ValueError("it claims to be larger than any Inception's")
         data = opened[entry.shard][entry.offset : entry.offset + entry.size]
         if len(data) != entry.size:
             raise ValueError(f"{printable(name, 80)} lies behind the end of the data, which is cut off")

@@ -30,6 +30,8 @@ _ALLOWED = re.compile(
     r"|argparse Namespace|__builtin__ set|builtins set|numpy(\._?core\.multiarray)? (scalar|dtype)|_codecs encode"
 )
 # Of the program itself, without the numbers: 1,000 names with shapes take 100 kB.
+# Of `torch.optim.swa_utils.AveragedModel`, which torchvision's training script saves as `model_ema`.
+_COUNTER = "n_averaged"
 _LARGEST_PROGRAM = 16 << 20
 # Where training scripts put the weights in their checkpoints; averaged ones first, which is what was evaluated.
 _PLACES = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net", "network", "weights")
@@ -128,7 +130,7 @@ def _weights_in(path: Path, loaded: Any) -> tuple[dict[str, Tensor], tuple[str, 
         raise damaged(path, f"no state dict in it, but {printable(type(loaded).__name__, 40)}; save model.state_dict()")
     weights: dict[str, Tensor] = {}
     for name, tensor in loaded.items():
-        if isinstance(tensor, Tensor):
+        if isinstance(tensor, Tensor) and name != _COUNTER:
             weights[_WRAPPERS.sub("", str(name))] = tensor
         else:
             left.append(str(name))

@@ -118,6 +118,12 @@ def test_every_key_is_accounted_for(state: dict[str, Tensor], tmp_path: Path) ->
     refused(saved(path, narrow), "Conv2d_2c_3x3.convolution.weight is 192 × 63 × 3 × 3, wanted 192 × 64 × 3 × 3")
     wide = {**state, "conv3.conv.weight": torch.ones(1).expand(1 << 20, 1 << 20)}
     refused(saved(path, wide), "1048576 × 1048576")
+    # Only the last layer may be of any size: here of 160 GB that the file does not hold.
+    many = {key: torch.zeros(1).expand(20_000_000, *tensor.shape[1:]) for key, tensor in state.items() if "fc2" in key}
+    many |= {
+        f"fc.{key}": torch.zeros(1).expand(20_000_000, *shape) for key, shape in (("weight", (1024,)), ("bias", ()))
+    }
+    refused(saved(path, {**state, **many}), "claim to be larger than any Inception's")
     for bad in (float("nan"), float("inf")):
         spoilt = state["conv3.conv.weight"].clone()
         spoilt[5, 3, 1, 1] = bad

@@ -112,6 +112,13 @@ def test_checkpoints_of_training_scripts(tmp_path: Path, place: str) -> None:
     assert opened.left == ("epoch", "optimizer")
 
 
+def test_the_average_that_torchvisions_script_keeps(tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(torch.nn.Sequential(torch.nn.Linear(3, 2)))
+    torch.save({"epoch": 3, "model_ema": averaged.state_dict()}, tmp_path / "script.pth")
+    opened = read(tmp_path / "script.pth")
+    assert set(opened.tensors) == {"0.weight", "0.bias"} and "n_averaged" in opened.left
+
+
 def test_what_is_no_weights_file(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pth")
     refused(tmp_path / "list.pth", "no state dict", "model.state_dict()")
