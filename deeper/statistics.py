@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import NormalDist
 
 # The 97.5 % point of the normal distribution.
@@ -14,6 +15,25 @@ def simultaneous_z(intervals: int, level: float = 0.95) -> float:
     """The normal quantile for so many two-sided intervals that cover together with probability `level` or more, whatever
     depends on what (Bonferroni; Dunn 1961)."""
     return NormalDist().inv_cdf(1 - (1 - level) / (2 * max(1, intervals)))
+
+
+@cache
+def student_quantile(freedom: int) -> float:
+    """The 97.5 % point of Student's t distribution: its integral is a finite sum of powers of a cosine (Abramowitz and
+    Stegun, 26.7.3 and 26.7.4), inverted by bisection. `freedom`: 1 or more."""
+    low, high = 0.0, math.pi / 2
+    while low < (angle := (low + high) / 2) < high:
+        cosine = math.cos(angle)
+        term = cosine if freedom % 2 else 1.0
+        total = 0.0
+        for power in range(1 + freedom % 2, freedom, 2):
+            total += term
+            term *= cosine * cosine * power / (power + 1)
+        within = math.sin(angle) * total
+        if freedom % 2:
+            within = (angle + within) * 2 / math.pi
+        low, high = (angle, high) if within < 0.95 else (low, angle)
+    return math.sqrt(freedom) * math.tan(low)
 
 
 def wilson_interval(correct: int, total: int, z: float = _Z) -> tuple[float, float]:

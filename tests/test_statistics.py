@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.strategies import floats, integers, lists, tuples
-from scipy.stats import binomtest, false_discovery_control, norm
+from scipy.stats import binomtest, false_discovery_control, norm, t
 from scipy.stats import fisher_exact as fisher_exact_scipy
 from scipy.stats import permutation_test as permutation_test_scipy
 
@@ -23,6 +23,7 @@ from deeper.statistics import (
     paired_interval,
     permutation_test,
     simultaneous_z,
+    student_quantile,
     wilson_interval,
 )
 
@@ -174,3 +175,8 @@ def test_the_paired_interval_holds_its_level_far_out():
         if not low <= 0.014 <= high:
             missed += int((draws == (both, first, second, neither)).all(1).sum())
     assert missed <= 40_000 * 0.001 * 1.5
+
+
+def test_students_quantile() -> None:
+    for freedom in range(1, 41):
+        assert student_quantile(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=1e-9)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from deeper import draws
 from deeper.errors import UsageError
-from deeper.statistics import wilson_interval
+from deeper.statistics import student_quantile, wilson_interval
 
 Verdict = Literal["yes", "hardly", "cannot tell"]
 # Resamples of the pictures and seeds; what is read off are the 2.5 and 97.5 % points.
@@ -73,25 +72,6 @@ def accuracy_interval(accuracies: Sequence[float], pictures: int) -> tuple[float
         seeds = student_quantile(freedom) * deviation / math.sqrt(len(accuracies))
         low, high = mean - math.hypot(mean - low, seeds), mean + math.hypot(high - mean, seeds)
     return max(0.0, low), min(1.0, high)
-
-
-@cache
-def student_quantile(freedom: int) -> float:
-    """The 97.5 % point of Student's t distribution: its integral is a finite sum of powers of a cosine (Abramowitz and
-    Stegun, 26.7.3 and 26.7.4), inverted by bisection. `freedom`: 1 or more."""
-    low, high = 0.0, math.pi / 2
-    while low < (angle := (low + high) / 2) < high:
-        cosine = math.cos(angle)
-        term = cosine if freedom % 2 else 1.0
-        total = 0.0
-        for power in range(1 + freedom % 2, freedom, 2):
-            total += term
-            term *= cosine * cosine * power / (power + 1)
-        within = math.sin(angle) * total
-        if freedom % 2:
-            within = (angle + within) * 2 / math.pi
-        low, high = (angle, high) if within < 0.95 else (low, angle)
-    return math.sqrt(freedom) * math.tan(low)
 
 
 def _law(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from deeper.errors import UsageError
-from deeper.evaluation.extrapolation import accuracy_interval, extrapolate, student_quantile
+from deeper.evaluation.extrapolation import accuracy_interval, extrapolate
 from deeper.statistics import wilson_interval
 
 PICTURES = [500, 1000, 2000]
@@ -116,8 +115,3 @@ def test_intervals_of_three_seeds_hold_what_they_promise() -> None:
         low, high = accuracy_interval(accuracies.tolist(), 20_000)
         held += low <= 0.9 <= high
     assert 1860 <= held <= 1950, held
-
-
-def test_students_quantile() -> None:
-    for freedom in range(1, 41):
-        assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
