@@ -1,8 +1,9 @@
 """An Inception's training step alone (forward, backward, AdamW), without data: ours against plain PyTorch.
 
     python benchmarks/step_inception.py [--size 299] [--batch 32] [--threads 1] [--rounds 5] [--model inception_v3]
+                                       [--precision fp32]
 
-Both are bf16 autocast in channels-last with the same network; plain is PyTorch's own operators, layer after layer, as
+Both are bf16 autocast (or fp32) in channels-last with the same network; plain is PyTorch's own operators, layer after layer, as
 torchvision and timm compute. Steps are interleaved. With one thread the time is processor time of that thread, which
 other work on the machine disturbs little; with more it is wall-clock time, to be believed only on an idle machine.
 `--memory` adds the peak memory of each, from a process of its own. `--profile` prints where our step spends its time.
@@ -28,7 +29,7 @@ from deeper.training.memory import keep_memory
 Step = Callable[[], None]
 
 
-def step_of(model_name: str, size: int, batch: int, *, plain: bool, compiled: bool = False) -> Step:
+def step_of(model_name: str, size: int, batch: int, *, plain: bool, compiled: bool = False, bf16: bool = True) -> Step:
     """One training step, on pictures and labels that stay."""
     torch.manual_seed(0)
     model = create(Architecture(model=model_name, classes=10, channels=3, height=size, width=size)).train()
@@ -44,7 +45,7 @@ def step_of(model_name: str, size: int, batch: int, *, plain: bool, compiled: bo
         done += 1
         set_noise(model, 0, done)
         with kernels.switched_off() if plain else contextlib.nullcontext():
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 output = run(images)
             loss = F.cross_entropy(output.logits.float(), labels)
             for logits in output.aux:
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--compile", action="store_true", help="torch.compile's step as well (minutes to compile)")
     parser.add_argument("--profile", action="store_true")
@@ -79,9 +81,10 @@ def main() -> None:
     if reason is not None:
         print(f"our kernels are off: {reason}")
     what = (arguments.model, arguments.size, arguments.batch)
+    bf16 = arguments.precision == "bf16"
     if arguments.alone:
         # Memory as it is used, not as it is kept for the next step.
-        step = step_of(*what, plain=arguments.alone == "plain")
+        step = step_of(*what, plain=arguments.alone == "plain", bf16=bf16)
         for _ in range(3):
             step()
         # `getrusage` would give the parent's peak where that was higher.
@@ -89,9 +92,9 @@ def main() -> None:
         print(next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM")))
         return
     keep_memory()
-    steps = {"plain": step_of(*what, plain=True), "ours": step_of(*what, plain=False)}
+    steps = {"plain": step_of(*what, plain=True, bf16=bf16), "ours": step_of(*what, plain=False, bf16=bf16)}
     if arguments.compile:
-        steps["torch.compile"] = step_of(*what, plain=True, compiled=True)
+        steps["torch.compile"] = step_of(*what, plain=True, compiled=True, bf16=bf16)
     clock = time.thread_time if arguments.threads == 1 else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(-2, arguments.rounds):
@@ -100,7 +103,9 @@ def main() -> None:
             step()
             if number >= 0:
                 seconds[name].append(clock() - began)
-    print(f"{arguments.model}, {arguments.size} pixels, batch {arguments.batch}, {arguments.threads} threads")
+    print(
+        f"{arguments.model}, {arguments.size} pixels, batch {arguments.batch}, {arguments.precision}, {arguments.threads} threads"
+    )
     for name, values in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(seconds["plain"], values, strict=True))
         middle = statistics.median(values)
@@ -110,7 +115,7 @@ def main() -> None:
         )
     if arguments.memory:
         same = ["--model", what[0], "--size", str(what[1]), "--batch", str(what[2])]
-        same += ["--threads", str(arguments.threads)]
+        same += ["--threads", str(arguments.threads), "--precision", arguments.precision]
         for name in ("plain", "ours"):
             print(f"{name:<14} {peak_memory([*same, '--alone', name]):>7,} MiB at most resident")
     if arguments.profile:
