@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from deeper.batches import steps_per_epoch
 from deeper.monitor.position import clock, in_words
@@ -65,6 +65,16 @@ def timing(stages: Sequence[Sized]) -> str:
     """Said before the first steps are timed, of an Inception: that is silent, and on a slow machine takes a minute."""
     sizes = ", ".join(dict.fromkeys(in_words(stage.size) for stage in stages))
     return f"timing the first steps at {sizes}: on a slow machine this takes a while"
+
+
+def measured_once(measure: Callable[[Sized], float], stages: Sequence[Sized]) -> list[float]:
+    """What `measure` says of each stage; asked once where stages go up and down between the same sizes."""
+    found: dict[tuple[tuple[int, int], int], float] = {}
+    for stage in stages:
+        kind = (stage.size, stage.batch)
+        if kind not in found:
+            found[kind] = measure(stage)
+    return [found[stage.size, stage.batch] for stage in stages]
 
 
 def cramped(minutes: float, share: float, steps: int) -> str:

@@ -229,9 +229,8 @@ def _stretched(
         "checkpoint_every": options.checkpoint_every * factor,
     }
     if (frozen := options.fine_tuning.freeze_epochs) is not None:
-        # Counted by a run in epochs of all its stages.
-        whole, part = (Course(stages, wanted, pictures=count).per_epoch for count in (all_pictures, pictures))
-        changes["fine_tuning.freeze_epochs"] = frozen * whole / part
+        whole, part = (Course(stages, wanted, pictures=count) for count in (all_pictures, pictures))
+        changes["fine_tuning.freeze_epochs"] = part.shown(whole.steps_for(frozen))
     if options.minutes is None:
         changes["epochs"] = sum(shown)
         if options.stages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.runs.dataset import dataset_for
 from deeper.runs.folder import is_run
-from deeper.runs.interrupts import Interrupts
+from deeper.runs.interrupts import Interrupted, Interrupts
 from deeper.runs.plan import make_plan, stages_for
 from deeper.runs.training import configure
 from deeper.runs.work import Work
@@ -144,6 +145,10 @@ def find_rate(
                 stage,
                 lambda: sweep(work.state, work.feed, progress=shown, stop=interrupts.asked),
             )
+    except KeyboardInterrupt:
+        if Interrupts.received == signal.SIGTERM:
+            raise Interrupted("interrupted; nothing was kept of the search") from None
+        raise
     finally:
         console.close()
     found = FoundRate(

@@ -27,7 +27,7 @@ from deeper.models.batch_norm import layers_of
 from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.runs.artefact import Artefact
-from deeper.runs.estimate import cramped, estimate, few_steps, going_on, late, timing
+from deeper.runs.estimate import cramped, estimate, few_steps, going_on, late, measured_once, timing
 from deeper.runs.folder import Config, PictureFacts, Run, write_config
 from deeper.runs.initial import begin, reopened
 from deeper.runs.interrupts import Interrupts
@@ -158,11 +158,11 @@ class Work:
         if options.minutes is None:
             each = [0.0] * len(stages)
             if sum(counts) > sum(ESTIMATE_STEPS):
-                each = [self._seconds_per_step(stage, *ESTIMATE_STEPS) for stage in stages]
+                each = measured_once(lambda stage: self._seconds_per_step(stage, *ESTIMATE_STEPS), stages)
             expected = sum(count * seconds for count, seconds in zip(counts, each, strict=True))
         else:
-            each = [self._seconds_per_step(stage, limit=TIMING_LIMIT) for stage in stages]
-            judging = [self._seconds_per_validation(stage.size) for stage in stages]
+            each = measured_once(lambda stage: self._seconds_per_step(stage, limit=TIMING_LIMIT), stages)
+            judging = measured_once(lambda stage: self._seconds_per_validation(stage.size), stages)
             expected = options.minutes * 60
             # What is measured here is a part of the training's time, and so is what comes after the last step.
             spent = self.opening + time.perf_counter() - began

@@ -88,12 +88,18 @@ def epochs_within(
 
 
 def describe_stages(stages: Sequence[Sized], steps: Sequence[int], seconds_per_step: Sequence[float]) -> str:
-    """One line that says what each stage amounts to. `seconds_per_step`: as measured, 0 where it was not."""
-    total = sum(count * each for count, each in zip(steps, seconds_per_step, strict=True))
+    """One line that says what each size amounts to. `seconds_per_step`: as measured, 0 where it was not."""
+    spent = [count * each for count, each in zip(steps, seconds_per_step, strict=True)]
+    alike: dict[tuple[tuple[int, int], int], list[int]] = {}
+    for number, stage in enumerate(stages):
+        alike.setdefault((stage.size, stage.batch), []).append(number)
     parts = []
-    for stage, count, each in zip(stages, steps, seconds_per_step, strict=True):
-        time = f" of {each:.3g} s: {count * each / total:.0%} of the time" if total else ""
-        parts.append(f"{stage.describe()} pixels for {count:,} steps of {stage.batch}{time}")
+    for numbers in alike.values():
+        stage, count = stages[numbers[0]], sum(steps[number] for number in numbers)
+        seconds = sum(spent[number] for number in numbers)
+        times = f" in {len(numbers)} stages" if len(numbers) > 1 else ""
+        time = f" of {seconds / count:.3g} s: {seconds / sum(spent):.0%} of the time" if sum(spent) else ""
+        parts.append(f"{stage.describe()} pixels for {count:,} steps of {stage.batch}{times}{time}")
     return "sizes: " + "; ".join(parts)
 
 
@@ -167,6 +173,20 @@ class Course:
         leg = self.leg(step)
         return leg.epoch + (step - leg.origin) / leg.per_epoch
 
+    def shown(self, step: int) -> float:
+        """How often all training pictures were shown before step `step`; unlike `epochs`, what a change of batch left
+        incomplete counts as the part that it was."""
+        return sum((min(step, leg.last) - leg.first) / leg.per_epoch for leg in self.legs if leg.first < step)
+
+    def steps_for(self, shown: float) -> int:
+        """After how many steps `shown` epochs' worth of pictures were shown, at most all."""
+        for leg in self.legs:
+            one = (leg.last - leg.first) / leg.per_epoch
+            if shown <= one:
+                return leg.first + round(shown * leg.per_epoch)
+            shown -= one
+        return self.steps
+
     def due(self, done: int, epochs: float) -> bool:
         """Whether, after `done` steps, what happens every so many epochs happens."""
         leg = self.leg(done - 1)
@@ -180,8 +200,7 @@ class Course:
     @property
     def per_epoch(self) -> int:
         """Steps of an epoch; where batches differ, on average."""
-        epochs = sum((leg.last - leg.first) / leg.per_epoch for leg in self.legs)
-        return max(1, round(self.steps / epochs)) if len(self.legs) > 1 else self.legs[0].per_epoch
+        return max(1, round(self.steps / self.shown(self.steps))) if len(self.legs) > 1 else self.legs[0].per_epoch
 
     def pixels(self, step: int) -> int:
         """Pixels of all pictures shown before step `step`: what time goes with."""

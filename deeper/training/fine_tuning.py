@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from deeper.errors import UsageError, nearest
 from deeper.models.custom import Wrapped
+from deeper.training.course import Course
 from deeper.training.options import FineTuning
 
 # A module that holds more than this share of a network's layers is a container, and what it holds are the blocks.
@@ -100,11 +101,11 @@ class Freezing:
             before.add(id(weight))
         return before
 
-    def frozen_steps(self, steps: int, steps_per_epoch: int) -> int:
-        """How many steps at the beginning train only the head, of a training of `steps`."""
+    def frozen_steps(self, course: Course) -> int:
+        """How many steps at the beginning of a training train only the head."""
         if self.options.freeze_epochs is not None:
-            return min(steps, round(self.options.freeze_epochs * steps_per_epoch))
-        return round(self.options.freeze_share * steps)
+            return course.steps_for(self.options.freeze_epochs)
+        return round(self.options.freeze_share * course.steps)
 
     def begin(self, head_only: bool) -> None:
         """Put the network into training mode for a step; what is frozen computes as in evaluation."""

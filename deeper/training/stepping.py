@@ -101,7 +101,7 @@ class Stepper:
         options = state.options
         self.course = feed.course_of(state)
         self.per_epoch = self.course.per_epoch
-        self.head_only_steps = state.freezing.frozen_steps(state.steps, self.per_epoch)
+        self.head_only_steps = state.freezing.frozen_steps(self.course)
         # Evaluations, exports and checkpoints see the plain model.
         self.run = compiled(state.model, state.device) if options.compile else state.model
         self.weights: Tensor | None = None

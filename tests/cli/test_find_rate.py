@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 
 from deeper.cli import main
+from deeper.runs import rates
 
 
 def test_it_prints_how_to_use_the_result(small_dataset, tmp_path, monkeypatch, capsys):
@@ -36,3 +39,17 @@ def test_bad_input_is_one_line(words, code, message, tmp_path, monkeypatch, caps
     printed = capsys.readouterr()
     assert left.value.code == code and message in printed.err
     assert printed.err.count("\n") == 1 and printed.out == "" and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_with_its_own_code(number, code, small_dataset, tmp_path, monkeypatch, capsys):
+    def signalled(*given, **named):
+        os.kill(os.getpid(), number)
+        return searched(*given, **named)
+
+    searched = rates.sweep
+    monkeypatch.setattr(rates, "sweep", signalled)
+    with pytest.raises(SystemExit) as left:
+        main(["find-rate", str(small_dataset.path), "--batch", "50", "--out", str(tmp_path / "rates")])
+    assert left.value.code == code
+    assert "interrupted" in capsys.readouterr().err.splitlines()[-1] and not (tmp_path / "rates").exists()

@@ -17,6 +17,7 @@ from deeper import bundle, checkpoint
 from deeper.errors import UsageError
 from deeper.monitor import WALL_CLOCK_FIELDS
 from deeper.runs import Run, evaluate_run, resume, train
+from deeper.runs.work import Work
 from deeper.training.events import DetailDone, EpochDone, StepDone
 from tests.patience import patient, slowness
 
@@ -184,3 +185,23 @@ def test_the_run_ends_at_the_last_stages_size(small_dataset, run_folder):
     assert run(small_dataset, run_folder).run.config.height == 28
     with pytest.raises(UsageError, match="end with 32, or leave --size out"):
         run(small_dataset, run_folder.parent / "other", options={**OPTIONS, "height": 32, "width": 32})
+
+
+def test_sizes_that_come_again_are_timed_once_and_told_together(small_dataset, run_folder, monkeypatch):
+    timed, said = [], []
+
+    def noted(self, stage, *rest, **options):
+        timed.append((stage.size, stage.batch))
+        return 0.01
+
+    monkeypatch.setattr(Work, "_seconds_per_step", noted)
+    monkeypatch.setattr(Work, "say", lambda self, text: said.append(text))
+    up_and_down = [{"size": 14, "share": 0.2, "batch": 60}, {"size": 28, "share": 0.1}] * 3 + [{"size": 28}]
+    run(small_dataset, run_folder, options={**OPTIONS, "stages": up_and_down}, epochs=4)
+    assert sorted(timed) == [((14, 14), 60), ((28, 28), 30)]
+    (line,) = [text for text in said if text.startswith("sizes:")]
+    # Of 2,400 pictures 60 % in batches of 60, 40 % in batches of 30.
+    assert line == (
+        "sizes: 14 pixels for 24 steps of 60 in 3 stages of 0.01 s: 43% of the time; "
+        "28 pixels for 32 steps of 30 in 3 stages of 0.01 s: 57% of the time"
+    )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from deeper.errors import UsageError
 from deeper.models import MODELS, Architecture, create
 from deeper.models.custom import Wrapped
+from deeper.training.course import Course, Sized
 from deeper.training.fine_tuning import Freezing, blocks
 from deeper.training.optimization import build_optimizer, parameter_groups
 from deeper.training.optimizers import AdamW, AnyOptimizer, RmsProp, Sgd
@@ -221,11 +222,24 @@ def test_somebodys_own_frozen_layers_stay_theirs() -> None:
 
 def test_how_many_steps_are_frozen() -> None:
     model = wrapped()
-    assert Freezing(model, FineTuning(freeze_epochs=1.5)).frozen_steps(100, 10) == 15
-    assert Freezing(model, FineTuning(freeze_epochs=50)).frozen_steps(100, 10) == 100
-    assert Freezing(model, FineTuning(freeze_share=0.1)).frozen_steps(100, 10) == 10
-    assert Freezing(model, FineTuning(freeze_share=0.1, freeze_epochs=0)).frozen_steps(100, 10) == 0
-    assert Freezing(model, thawed(FineTuning(freeze_share=0.1, freeze_epochs=2))).frozen_steps(100, 10) == 0
+    course = Course([Sized(height=28, width=28, batch=32, share=1.0)], [100], pictures=320)
+    for options, steps in (
+        (FineTuning(freeze_epochs=1.5), 15),
+        (FineTuning(freeze_epochs=50), 100),
+        (FineTuning(freeze_share=0.1), 10),
+        (FineTuning(freeze_share=0.1, freeze_epochs=0), 0),
+        (thawed(FineTuning(freeze_share=0.1, freeze_epochs=2)), 0),
+    ):
+        assert Freezing(model, options).frozen_steps(course) == steps
+
+
+def test_frozen_epochs_are_those_that_are_shown_whatever_the_batches() -> None:
+    # Epochs of 10 steps, then of 40: half an epoch at the first size.
+    stages = [Sized(height=14, width=14, batch=32, share=0.2), Sized(height=28, width=28, batch=8, share=0.8)]
+    course = Course(stages, [5, 80], pictures=320)
+    frozen = [Freezing(wrapped(), FineTuning(freeze_epochs=epochs)).frozen_steps(course) for epochs in (0.2, 0.5, 1, 9)]
+    assert frozen == [2, 5, 25, 85]
+    assert [course.shown(step) for step in (2, 5, 25, 85)] == [0.2, 0.5, 1.0, 2.5]
 
 
 def test_what_cannot_be() -> None:
