@@ -34,7 +34,7 @@ class Arguments:
     out: Path | None = None
     """Where the exports go, a folder per format; beside the bundle, in exports/, when not given."""
     report: bool = False
-    """Then run torch and every export on validation pictures: size, accuracy, differences, latency, throughput."""
+    """Then run torch and every export there on validation pictures: size, accuracy, differences, latency, throughput."""
     split: str = "validation"
     """The split that --report judges on."""
     limit: int | None = None
@@ -53,11 +53,16 @@ def main(arguments: Arguments) -> None:
     """Export, report, print."""
     if arguments.to is None and not arguments.report:
         raise UsageError("name what to make: --to onnx,openvino,openvino-int8,torch-export,savedmodel; or --report")
+    from deeper.engines import exports_in
     from deeper.export import export, measure
+    from deeper.runs import Run
 
     def say(text: str) -> None:
         print(f"{text} …", file=sys.stderr)
 
+    if arguments.report:
+        # Before minutes go into exports: only a run has pictures to judge on.
+        Run(arguments.run).dataset()
     done: list[Exported] = []
     if arguments.to is not None:
         done = export(
@@ -69,6 +74,13 @@ def main(arguments: Arguments) -> None:
             tensorflow_python=arguments.tensorflow_python,
             notice=say,
         )
+    if not arguments.json:
+        for one in done:
+            print(
+                f"{printable(one.path)}: {one.bytes / 1e6:.1f} MB; logits within {one.difference:.2g} of the bundle's, "
+                f"{one.changed:,} of {one.compared:,} answers changed",
+                flush=True,
+            )
     rows: list[Row] = []
     if arguments.report:
         rows = measure(
@@ -77,16 +89,12 @@ def main(arguments: Arguments) -> None:
             limit=arguments.limit,
             model=arguments.model,
             tensorflow_python=arguments.tensorflow_python,
+            elsewhere=None if arguments.out is None else exports_in(arguments.out),
             notice=say,
         )
     if arguments.json:
         print(json.dumps({"exports": [_plain(one) for one in done], "report": [row.to_plain() for row in rows]}))
         return
-    for one in done:
-        print(
-            f"{printable(one.path)}: {one.bytes / 1e6:.1f} MB; logits within {one.difference:.2g} of the bundle's, "
-            f"{one.changed:,} of {one.compared:,} answers changed"
-        )
     if rows:
         _table(rows, arguments.split)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import tyro
 
@@ -89,11 +91,12 @@ def main(arguments: Arguments) -> None:
         largest_body=_millions("--largest-body", arguments.largest_body),
         bodies=_millions("--bodies", arguments.bodies),
         largest_picture=_millions("--max-pixels", arguments.max_pixels),
-        hosts=(*arguments.allow_host, *([] if everywhere else [host])),
-        origins=arguments.allow_origin,
+        hosts=(*map(_host, arguments.allow_host), *([] if everywhere else [host])),
+        origins=tuple(map(_origin, arguments.allow_origin)),
         token=token,
     )
-    limits = Limits(connections=arguments.connections)
+    # A drain waits for whatever may take its time, a request as well as what is still being sent.
+    limits = Limits(connections=arguments.connections, drain_seconds=max(30.0, arguments.timeout + 5))
 
     def opened(path: Path) -> Classifier:
         return Classifier(
@@ -128,6 +131,35 @@ def _millions(flag: str, number: float) -> int:
     if not 0 < number < 1e9:
         raise UsageError(f"{flag}: wanted millions, above 0, got {number:g}")
     return int(number * 1e6)
+
+
+def _host(given: str) -> str:
+    """As a Host header names it, without its port."""
+    plain = given.strip("[]")
+    if ":" in plain:
+        try:
+            return f"[{ipaddress.IPv6Address(plain).compressed}]"
+        except ValueError:
+            raise UsageError(
+                f"--allow-host {printable(given)}: wanted a name or an address alone, without scheme and port"
+            ) from None
+    if not plain or "/" in plain:
+        raise UsageError(f"--allow-host {printable(given)}: wanted a name or an address, or * for any")
+    return given
+
+
+def _origin(given: str) -> str:
+    """As a browser writes it: scheme, name and port, nothing else."""
+    try:
+        parts = urlsplit(given)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise UsageError(f"--allow-origin {printable(given)}: wanted scheme and name, such as https://photos.example")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{name}" + (f":{port}" if port not in (None, usual) else "")
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -52,12 +52,17 @@ def find_bundle(path: Path) -> Path:
     raise BundleError(f"{printable(path)} {what}; give a run or bundle folder, made by `deeper train`{near}")
 
 
+def exports_in(folder: Path) -> dict[str, Path]:
+    """Format → folder of the exports in a folder, as `export` lays them down."""
+    return {one.name: one for one in sorted(folder.iterdir()) if is_export(one)} if folder.is_dir() else {}
+
+
 def exports_of(path: Path) -> dict[str, Path]:
     """Format → folder of the exports that lie beside a run's or bundle's own files."""
     found = {}
     for place in (path / FOLDER, path.parent / FOLDER):
-        if place.is_dir() and (place.parent == path or path.name == "bundle"):
-            found.update({one.name: one for one in sorted(place.iterdir()) if is_export(one)})
+        if place.parent == path or path.name == "bundle":
+            found.update(exports_in(place))
     return found
 
 

@@ -79,9 +79,12 @@ def brier_score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -
 def fitted_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """The T that makes softmax(logits / T) most likely for held-out `labels` (Guo et al. 2017, arXiv 1706.04599).
 
-    The likelihood has one peak in 1/T, so a golden-section search of log T finds it; between 0.05 and 20, where a net
-    that is always right (or has too few pictures) would want 0 or infinity. Shapes: N × K and N, N ≥ 1.
+    The likelihood has one peak in 1/T, so a golden-section search of log T finds it, between 0.05 and 20. 1 where every
+    answer is right: the likelihood would want 0 then, at which every answer is certain, also those to come that are
+    wrong. Shapes: N × K and N, N ≥ 1.
     """
+    if (logits.argmax(axis=1) == labels).all():
+        return 1.0
     ratio = (np.sqrt(5) - 1) / 2
 
     def loss(logarithm: float) -> float:

@@ -6,7 +6,7 @@ import itertools
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,15 @@ def measure(
     limit: int | None = None,
     model: str | None = None,
     tensorflow_python: str = sys.executable,
+    elsewhere: Mapping[str, Path] | None = None,
     notice: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
     """Run torch and every export beside the run on the pictures of a split, and time them one after the other.
 
     `limit`: at most so many pictures, evenly spaced. `model`: the import path of a network of one's own.
     `tensorflow_python`: the interpreter that has TensorFlow, for a SavedModel, which is left out where there is none, as
-    is an export that cannot be used. Raises: UsageError, without pictures; BundleError.
+    is an export that cannot be used. `elsewhere`: format → folder of exports that do not lie beside the run, instead of
+    those. Raises: UsageError, without pictures; BundleError.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: wanted at least 1 picture")
@@ -78,9 +80,10 @@ def measure(
     base = open_engine(found, engine="torch", model=model)
     fit = base.info.preprocess
     images = np.stack([fit.fit(chosen.picture(int(one), at_least=fit.needed)) for one in positions])
+    exports = exports_of(path) if elsewhere is None else elsewhere
     rows: list[Row] = []
     wanted: NDArray[np.float32] | None = None
-    for engine, place in itertools.chain([(base, found)], _exported(path, found, notice)):
+    for engine, place in itertools.chain([(base, found)], _exported(exports, found, notice)):
         notice(f"running {engine.name} {engine.precision}")
         if isinstance(engine, _Foreign):
             try:
@@ -126,20 +129,18 @@ class _Foreign:
 
 
 def _exported(
-    path: Path, found: Path, notice: Callable[[str], None]
+    exports: Mapping[str, Path], found: Path, notice: Callable[[str], None]
 ) -> Iterator[tuple[Engine, Path] | tuple[_Foreign, Path]]:
-    exports = exports_of(path)
-    ways = (
-        ("onnx", "onnx", "fp32"),
-        ("openvino", "openvino", "fp32"),
-        ("openvino", "openvino", "bf16"),
-        ("openvino-int8", "openvino", "int8"),
-    )
-    for name, engine, precision in ways:
+    weights = bundle.read_info(found).weights_sha256
+    ways = (("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino-int8", "int8"))
+    for name, precision in ways:
         if name not in exports:
             continue
         try:
-            opened = open_engine(path, engine=engine, precision=precision)
+            if read_export(exports[name]).bundle.weights_sha256 != weights:
+                notice(f"left out: {name} is of other weights than the bundle has now; make it again")
+                continue
+            opened = open_engine(exports[name], precision=precision)
         except (BundleError, MissingExtraError) as error:
             notice(f"left out: {error}")
             continue
@@ -150,7 +151,7 @@ def _exported(
             continue
         place = exports[name]
         export = read_export(place)
-        if export.bundle.weights_sha256 != bundle.read_info(found).weights_sha256:
+        if export.bundle.weights_sha256 != weights:
             notice(f"left out: {name} is of other weights than the bundle has now; make it again")
         elif name == "savedmodel":
             yield _Foreign(name, "fp32", export.model), place

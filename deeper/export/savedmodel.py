@@ -10,6 +10,7 @@ Signature `serving_default`: `images` uint8 → `logits`, `features`. Classes an
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,8 +34,14 @@ def write_savedmodel(onnx: Path, info: Info, folder: Path, *, python: str = sys.
     with tempfile.TemporaryDirectory(prefix="deeper-savedmodel-") as temporary:
         described = Path(temporary) / DESCRIPTION
         described.write_text(description(info), encoding="utf-8")
+        # Another interpreter need not have this package; what lies beside it here is of no use to that one.
+        package = Path(temporary) / "package"
+        package.mkdir()
+        (package / "deeper").symlink_to(Path(__file__).resolve().parents[1], target_is_directory=True)
         command = [python, "-m", "deeper.export.savedmodel", str(onnx), str(folder), str(described)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(package)}, capture_output=True, text=True, check=False
+        )
     if ran.returncode == _NO_TENSORFLOW:
         raise MissingExtraError(f"a SavedModel needs TensorFlow and ONNX: {how_to_install('tensorflow,onnx')}")
     if ran.returncode != 0:

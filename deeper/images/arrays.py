@@ -75,6 +75,10 @@ def _to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
             raise SourceError(
                 f"pixels from {low_value:g} to {high_value:g}; wanted 0 to 1 (or 0 to 255); undo any normalisation"
             )
+        if 1 + WHITE < high_value < 2:
+            raise SourceError(
+                f"floats up to {high_value:g}, which may mean 0..1 or 0..255; clip them (array.clip(0, 1)), or give uint8"
+            )
         # Arithmetic leaves a white pixel a hair above 1; taken for 0..255 the picture would be black.
         return np.rint(np.minimum(wide, 1) * 255 if high_value <= 1 + WHITE else wide).astype(np.uint8)
     raise SourceError(f"an array of {values.dtype} is no picture; wanted numbers")

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
@@ -26,6 +27,7 @@ from PIL import Image
 from deeper.engines import EngineName, Precision, open_engine
 from deeper.errors import DeeperError, SourceError, UsageError, printable
 from deeper.images import as_picture
+from deeper.images.arrays import WHITE
 from deeper.images.containers import exif_of, load, orientation
 from deeper.images.decode import turn
 from deeper.images.pixels import to_pixels
@@ -113,7 +115,8 @@ class Classifier:
         if _is_one(pictures):
             return next(self.predict_many([pictures], on_error=on_error))
         if hasattr(pictures, "__array__"):
-            several = _unstacked(np.asarray(pictures), self.preprocess.height, self.preprocess.width)
+            fit = self.preprocess
+            several = _unstacked(np.asarray(pictures), fit.height, fit.width, fit.channels)
             if several is None:
                 return next(self.predict_many([pictures], on_error=on_error))
             return list(self.predict_many(several, on_error=on_error))
@@ -159,7 +162,7 @@ class Classifier:
                     picture = next(source, _END)
                     slow += time.perf_counter() - began
                     if not isinstance(picture, Pause):
-                        ahead.append((_name(picture, number), pool.submit(self._fit, picture)))
+                        ahead.append((_name(picture, number), self._begun(pool, picture)))
                         number += 1
                     if isinstance(picture, Pause) or slow > _SLOW:
                         while ahead:
@@ -232,6 +235,15 @@ class Classifier:
             for number, one in enumerate(logits)
         ]
 
+    def _begun(self, pool: ThreadPoolExecutor, picture: Picture | Named | Failed) -> Future[NDArray[np.uint8]]:
+        """A picture on its way to the network's size, while its source goes on to the next one."""
+        try:
+            return pool.submit(self._fit, _owned(picture))
+        except Exception as error:
+            failed: Future[NDArray[np.uint8]] = Future()
+            failed.set_exception(error)
+            return failed
+
     def _fit(self, picture: Picture | Named | Failed) -> NDArray[np.uint8]:
         if isinstance(picture, Failed):
             raise SourceError(picture.reason)
@@ -269,6 +281,18 @@ def _name(picture: Picture | Named | Failed, number: int) -> str:
     return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else f"picture {number}"
 
 
+def _owned(picture: Picture | Named | Failed) -> Picture | Named | Failed:
+    """The picture as it is now: whoever gives pictures may have one buffer for all of them, and a PIL image is read by one
+    thread at a time and may be about to seek its next frame."""
+    if isinstance(picture, Named):
+        return replace(picture, picture=_owned(picture.picture))
+    if isinstance(picture, Image.Image):
+        return _from_pillow(picture)
+    if isinstance(picture, (bytearray, memoryview)):
+        return bytes(picture)
+    return np.asarray(picture).copy() if hasattr(picture, "__array__") else picture
+
+
 def _decoders() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -277,20 +301,25 @@ def _is_one(pictures: Any) -> bool:
     return isinstance(pictures, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
 
 
-def _unstacked(array: NDArray[Any], height: int, width: int) -> list[NDArray[Any]] | None:
+def _unstacked(array: NDArray[Any], height: int, width: int, channels: int) -> list[NDArray[Any]] | None:
     """The pictures of an array of several; None for an array that is one."""
     shape = "×".join(map(str, array.shape)) or "a single number"
-    if array.ndim == 2 and array.shape[1] == height * width:
+    if array.ndim == 2 and array.shape[1] in (height * width, height * width * channels):
+        each = (height, width) if array.shape[1] == height * width else (height, width, channels)
         raise SourceError(
-            f"an array of {shape} may be {array.shape[0]} flat pictures of {height}×{width} or a single very wide one; "
-            f"say which: array.reshape(-1, {height}, {width}), or array[..., None] for a single one"
+            f"an array of {shape} may be {array.shape[0]} flat pictures of {'×'.join(map(str, each))} or a single very wide "
+            f"one; say which: array.reshape(-1, {', '.join(map(str, each))}), or array[..., None] for a single one"
         )
     if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)):
         return None
     if array.ndim not in (3, 4):
         raise SourceError(f"an array of {shape} is neither a picture nor pictures; wanted H×W, H×W×C, N×H×W or N×H×W×C")
     # The scale of floats is one decision for the whole array: a dark picture among bright ones stays dark.
-    if np.issubdtype(array.dtype, np.floating) and array.size and np.isfinite(array).all() and array.max() > 1:
+    if np.issubdtype(array.dtype, np.floating) and array.size and np.isfinite(array).all() and array.max() > 1 + WHITE:
+        if array.max() < 2 and array.min() >= 0:
+            raise SourceError(
+                f"floats up to {array.max():g}, which may mean 0..1 or 0..255; clip them (array.clip(0, 1)), or give uint8"
+            )
         if array.min() < 0 or array.max() > 255:
             raise SourceError(
                 f"pixels from {array.min():g} to {array.max():g}; wanted 0 to 1 (or 0 to 255); undo any normalisation"

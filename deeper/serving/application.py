@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -72,8 +73,9 @@ class ServingOptions:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.bodies < self.largest_body:
             raise UsageError(f"bodies, {self.bodies:,} bytes, must not be below largest_body, {self.largest_body:,}")
-        if min(self.wait, self.watch) < 0 or self.seconds <= 0:
-            raise UsageError("wait and watch must not be negative, seconds must be above 0")
+        # Not `< 0`: NaN must not pass.
+        if not (0 <= self.wait < math.inf and 0 <= self.watch < math.inf and 0 < self.seconds < math.inf):
+            raise UsageError("wait and watch must be finite and not negative, seconds finite and above 0")
 
 
 def application(models: Models, options: ServingOptions | None = None) -> ASGIApp:

@@ -25,7 +25,11 @@ class Metrics:
             "deeper_requests", "Requests by kind and status.", ["kind", "status"], registry=self.registry
         )
         self.seconds = Histogram(
-            "deeper_request_seconds", "From request to answer.", ["kind"], buckets=_SECONDS, registry=self.registry
+            "deeper_request_seconds",
+            "From the whole request to its answer.",
+            ["kind"],
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.batches = Histogram(
             "deeper_batch_pictures", "Pictures in a batch.", ["model"], buckets=_BATCHES, registry=self.registry

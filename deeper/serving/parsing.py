@@ -63,8 +63,10 @@ class Parser:
 
 
 def _begin() -> None:
-    # A Ctrl-C reaches all of a terminal's processes; this one ends when its parent does, also when that was killed.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A Ctrl-C reaches all of a terminal's processes, and systemd's SIGTERM all of a service's; this one ends when its
+    # parent does, which may have bodies to be parsed before, and also when that was killed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

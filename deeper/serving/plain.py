@@ -28,13 +28,13 @@ def answer_of(one: Prediction, top: int) -> dict[str, Any]:
 
 async def predict(request: Request, asking: Asking) -> Response:
     """Body: a file's bytes, or a form with the field `file`. Query: `model`, `top`."""
-    began = time.perf_counter()
     name = request.query_params.get("model")
     version = asking.models.find(name) if name is not None else asking.models.only
     given = request.query_params.get("top", "5")
     if not (given.isdecimal() and given.isascii() and len(given) <= 4 and 1 <= int(given) <= _MOST):
         raise Refused(400, f"top={given[:20]!r}; wanted a number from 1 to {_MOST}")
     async with asking.body(request, version) as body:
+        began = time.perf_counter()
         kind = request.headers.get("content-type", "")
         file = _file_of(body, kind) if kind.lower().startswith("multipart/form-data") else body
         if not file:

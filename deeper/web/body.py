@@ -4,6 +4,7 @@ unpacked where it is not."""
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
@@ -11,6 +12,8 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
+# Under this name a request's state says when its body had come, in seconds of `time.perf_counter`.
+WHOLE = "whole"
 # Unpacked at once; others get their turn between two such pieces.
 _PIECE = 1 << 20
 
@@ -63,7 +66,7 @@ class Share:
 
 async def read_body(request: Request, largest: int, share: Share | None = None) -> bytes:
     """The whole body, unpacked from gzip or deflate, at most `largest` bytes of it, packed and unpacked. `share`: what it
-    is held in.
+    is held in. When it has come is noted in the request's state, as `WHOLE`.
 
     Raises: Refused, with 413 for a body that is or becomes larger, 415 for another encoding, 400 for a damaged or
     unfinished one or one with something behind its packed end, 503 where `share` gets no more.
@@ -99,6 +102,8 @@ async def read_body(request: Request, largest: int, share: Share | None = None) 
         for part in packed.unpacked(chunk):
             keep(part)
             await asyncio.sleep(0)
+    # From here on what takes time is the server, not the client's line.
+    request.scope.setdefault("state", {})[WHOLE] = time.perf_counter()
     if packed is not None and not packed.complete:
         raise Refused(400, f"the {encoding} body ends too early")
     return b"".join(parts)

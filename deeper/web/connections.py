@@ -146,6 +146,10 @@ class Patient(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """For what is no HTTP: like every error, JSON."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            if self.cycle is not None and not self.cycle.response_complete:
+                # Its own answer, to a body that turned out to be none, would be a second one.
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
             body = json.dumps({"error": f"this is no HTTP request: {msg[:1].lower()}{msg[1:]}"}).encode()
             headers = [
                 (b"content-type", b"application/json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deeper.web.body import Refused
+from deeper.web.body import WHOLE, Refused
 from deeper.web.logs import REQUEST, facts
 
 LOG = logging.getLogger("deeper.web")
@@ -89,7 +90,8 @@ class Guard:
     always allowed, `*` allows all. `origins`: other origins whose pages may ask (CORS); none by default. `token`: a bearer
     token that every request must bring but health probes and those for paths of which `public(path)` is true.
     `admit(method)`: raises `Refused` where nothing of the kind can be taken on; asked before the request is routed.
-    `noted(method, path, status, seconds)`: called for each answer.
+    `noted(method, path, status, seconds)`: called for each answer; seconds from the request, with its body where that was
+    read, to the answer.
     """
 
     def __init__(
@@ -144,6 +146,11 @@ class Guard:
         except Refused as error:
             if status == 0:
                 await error_response(error.status, error.message, error.headers)(scope, receive, noting)
+        except asyncio.CancelledError:
+            # The server ends, and has waited for as long as it may.
+            if status == 0:
+                await error_response(503, "the server is ending; ask again later")(scope, receive, noting)
+            raise
         except Exception:
             # Never a stack trace to the client; to the log, with the id that the client was given.
             LOG.exception("a request failed")
@@ -152,7 +159,7 @@ class Guard:
                     scope, receive, noting
                 )
         finally:
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - scope["state"].get(WHOLE, began)
             self.noted(scope["method"], scope["path"], status, seconds)
             _log(scope, status, seconds)
 

@@ -304,16 +304,28 @@ def test_the_verb(exported_run, run_deeper, tmp_path) -> None:
     assert ran.returncode == 0, ran.stderr
     plain = json.loads(ran.stdout)
     assert [one["format"] for one in plain["exports"]] == ["onnx", "openvino-int8"]
+    # The exports that were made, not those that lie beside the run.
     assert [(row["engine"], row["precision"]) for row in plain["report"]] == [
+        ("torch", "fp32"),
+        ("onnx", "fp32"),
+        ("openvino", "int8"),
+    ]
+    for row in plain["report"]:
+        assert row["latency"] > 0 and row["throughput"] > 0 and row["pictures"] == 150 and row["accuracy"] > 0.5
+    ran = run_deeper("export", exported_run, "--report", "--limit", 20, "--json")
+    rows = json.loads(ran.stdout)["report"]
+    assert [(row["engine"], row["precision"]) for row in rows] == [
         ("torch", "fp32"),
         *RUNNABLE,
         ("torch-export", "fp32"),
     ]
-    assert plain["report"][-1]["largest_difference"] <= 1e-4 and plain["report"][-1]["changed"] == 0
-    for row in plain["report"]:
-        assert row["latency"] > 0 and row["throughput"] > 0 and row["pictures"] == 150 and row["accuracy"] > 0.5
-    ran = run_deeper("export", exported_run, "--report", "--limit", 20)
-    assert ran.returncode == 0 and "openvino int8" in ran.stdout and "20 validation pictures" in ran.stdout
+    assert rows[-1]["largest_difference"] <= 1e-4 and rows[-1]["changed"] == 0
+    ran = run_deeper("export", exported_run, "--to", "onnx", "--out", tmp_path / "again", "--report", "--limit", 20)
+    assert ran.returncode == 0 and "onnx fp32" in ran.stdout and "20 validation pictures" in ran.stdout
+    assert f"{tmp_path / 'again' / 'onnx'}: " in ran.stdout
+    # What cannot be judged is said before anything is made.
+    ran = run_deeper("export", exported_run / "bundle", "--to", "onnx", "--out", tmp_path / "third", "--report")
+    assert ran.returncode == 6 and not (tmp_path / "third").exists(), ran.stderr
     for words, code in (
         ((exported_run,), 2),
         ((exported_run, "--to", "tflite"), 2),
@@ -321,3 +333,18 @@ def test_the_verb(exported_run, run_deeper, tmp_path) -> None:
     ):
         ran = run_deeper("export", *words)
         assert ran.returncode == code and len(ran.stderr.strip().splitlines()) == 1, ran.stderr
+
+
+def test_int8_is_calibrated_on_pictures_of_all_classes(monkeypatch) -> None:
+    import nncf
+
+    from deeper.export.openvino import CALIBRATION, _quantised
+
+    seen: list[int] = []
+    monkeypatch.setattr(
+        nncf, "quantize", lambda model, pictures, **given: seen.extend(int(one.flat[0]) for one in pictures.get_data())
+    )
+    # In the order of their classes, as validation pictures from folders are.
+    _quantised(None, np.arange(1000, dtype=np.uint16).reshape(-1, 1, 1, 1))
+    assert len(seen) == CALIBRATION and seen[0] == 0 and seen[-1] == 999
+    assert np.diff(seen).max() <= 4

@@ -45,8 +45,10 @@ def test_a_run_becomes_a_saved_model(exported_run, tmp_path) -> None:
 
 
 @pytest.mark.tensorflow
-def test_the_report_runs_it(exported_run, tmp_path) -> None:
+def test_the_report_runs_it(exported_run, tmp_path, monkeypatch) -> None:
     run = shutil.copytree(exported_run, tmp_path / "run")
+    # TensorFlow's interpreter has no deeper of its own, and none lies in this folder.
+    monkeypatch.chdir(tmp_path)
     export(run, ["savedmodel"], tensorflow_python=str(PYTHON))
     said: list[str] = []
     rows = measure(run, limit=50, tensorflow_python=str(PYTHON), notice=said.append)

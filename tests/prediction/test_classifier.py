@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from deeper.errors import BundleError, SourceError, UsageError
 from deeper.images import encode_png
@@ -143,6 +143,55 @@ def test_a_dark_picture_among_bright_ones_stays_dark(classifier, images):
     bright = images[1:2].astype(np.float32)
     together = classifier(np.concatenate([dark, bright]))
     assert same(together[0], classifier([dark[0].astype(np.uint8), images[1]])[0])
+
+
+def test_white_a_hair_above_1_is_white(classifier, images):
+    wanted = [one.logits for one in classifier(images[:4])]
+    almost = images[:4].astype(np.float32) / 255
+    almost[almost == almost.max()] = 1.0000001
+    given = [one.logits for one in classifier(almost)]
+    np.testing.assert_array_equal(np.argmax(given, 1), np.argmax(wanted, 1))
+    np.testing.assert_allclose(given, wanted, atol=0.2)
+    for unclear in (images[:4] / 200, images[0] / 200):
+        with pytest.raises(SourceError, match="floats up to 1.27"):
+            classifier(unclear * (1.275 / unclear.max()))
+
+
+def test_a_source_may_use_one_buffer_for_all(classifier, images, tmp_path):
+    wanted = [one.logits for one in classifier(images)]
+    # To memory that is written anew for each picture, arrays and bytes lie alike.
+    files = [encode_png(one) for one in images]
+    room = max(map(len, files))
+
+    def arrays():
+        buffer = np.empty_like(images[0])
+        for one in images:
+            buffer[:] = one
+            yield buffer
+
+    def views():
+        buffer = bytearray(room)
+        for one in files:
+            buffer[: len(one)] = one
+            yield memoryview(buffer)[: len(one)]
+
+    def frames():
+        first, *others = [Image.fromarray(one[..., 0]) for one in images]
+        first.save(tmp_path / "pages.tiff", save_all=True, append_images=others)
+        with Image.open(tmp_path / "pages.tiff") as pages:
+            yield from ImageSequence.Iterator(pages)
+
+    for source in (arrays, views, frames):
+        given = [one.logits for one in classifier.predict_many(source())]
+        np.testing.assert_array_equal(given, wanted)
+
+
+def test_one_opened_file_several_times(classifier, images, tmp_path):
+    large = np.kron(images[0][..., 0], np.ones((40, 40), np.uint8))
+    Image.fromarray(large).save(tmp_path / "large.png")
+    wanted = classifier([tmp_path / "large.png"] * 8)
+    with Image.open(tmp_path / "large.png") as opened:
+        assert all(map(same, classifier([opened] * 8), wanted))
 
 
 def test_nothing_gives_nothing(classifier):

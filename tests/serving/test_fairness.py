@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 
 from deeper.images import encode_png
+from deeper.serving.parsing import Parser
 from tests.patience import patient
 from tests.serving.conftest import serving
 from tests.serving.test_limits import bomb, raw, resident
@@ -83,6 +87,22 @@ def test_the_parser_ends_with_a_server_that_is_killed(served_run) -> None:
         while any(_alive(one) for one in children):
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+def test_the_parser_outlives_a_signal_to_the_whole_service() -> None:
+    """As systemd sends it: what was taken is still to be parsed."""
+
+    async def asked() -> list[int]:
+        parser = Parser()
+        first = await parser(1 << 20, os.getpid)
+        os.kill(first, signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        second = await parser(1 << 20, os.getpid)
+        parser.stop()
+        return [first, second]
+
+    first, second = asyncio.run(asked())
+    assert first == second
 
 
 def _alive(process: str) -> bool:

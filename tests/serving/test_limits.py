@@ -284,6 +284,9 @@ def test_what_cannot_be_served_is_one_line(run_deeper, served_run, tmp_path) -> 
         (("serve", served_run, "--queue", "0"), 2, "queue must be at least 1"),
         (("serve", served_run, "--bodies", "1"), 2, "must not be below largest_body"),
         (("serve", served_run, "--max-pixels", "nan"), 2, "--max-pixels: wanted millions, above 0, got nan"),
+        (("serve", served_run, "--timeout", "nan"), 2, "seconds finite and above 0"),
+        (("serve", served_run, "--allow-origin", "photos.example"), 2, "wanted scheme and name"),
+        (("serve", served_run, "--allow-host", "http://photos.example"), 2, "wanted a name or an address alone"),
         (("serve", f"a/b={served_run}"), 2, "a model cannot be named 'a/b'"),
     ):
         ran = run_deeper(*words)

@@ -200,6 +200,15 @@ def test_what_is_no_http_is_told_so_in_json(place, data) -> None:
     assert set(json.loads(body)) == {"error"}
 
 
+@pytest.mark.parametrize("request_line", [b"GET /small", b"POST /unread"])
+def test_a_body_that_turns_out_to_be_none_is_answered_once(place, request_line, caplog) -> None:
+    data = request_line + b" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"
+    with connected(place, data) as one:
+        answer = rest(one)
+    assert answer.count(b"HTTP/1.1 ") == 1 and answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404", b"HTTP/1.1 503"))
+    assert not [one for one in caplog.records if one.exc_info or one.levelname == "ERROR"]
+
+
 def test_an_answer_leaves_in_one_call_of_the_system(place, monkeypatch) -> None:
     """Headers and body together: where most are refused, a second call is a third of what a refusal costs."""
     calls: list[bytes] = []

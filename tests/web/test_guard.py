@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deeper.web import Guard, Refused, error_response, json_response, log_as_json
+from deeper.web import Guard, Refused, error_response, json_response, log_as_json, read_body
 
 PAGE = "https://photos.example"
 
@@ -161,6 +161,62 @@ def test_what_cannot_be_taken_on_is_refused_before_it_is_routed() -> None:
     # Who may not ask learns nothing of it, and who only looks is let through.
     assert asked.get("/nowhere", method="POST").status_code == 401
     assert asked.get("/nowhere", allowed).status_code == 404
+
+
+def test_what_is_cancelled_when_the_server_ends_is_told_so() -> None:
+    async def waiting(request: Request) -> Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def ended() -> None:
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }
+        task = asyncio.ensure_future(Guard(Starlette(routes=[Route("/", waiting)]))(scope, receive, send))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(ended())
+    assert sent[0]["status"] == 503 and json.loads(sent[1]["body"]) == {
+        "error": "the server is ending; ask again later"
+    }
+
+
+def test_the_seconds_of_a_request_begin_with_its_whole_body() -> None:
+    noted: list[tuple[str, int, float]] = []
+
+    async def read(request: Request) -> Response:
+        return Response(await read_body(request, 100))
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.5)  # a slow line
+        return {"type": "http.request", "body": b"all", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        pass
+
+    app = Guard(
+        Starlette(routes=[Route("/", read, methods=["POST"])]),
+        noted=lambda method, path, status, seconds: noted.append((path, status, seconds)),
+    )
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
+    asyncio.run(app(scope, receive, send))
+    ((path, status, seconds),) = noted
+    assert (path, status) == ("/", 200) and 0 <= seconds < 0.45
 
 
 def test_headers_for_browsers_go_with_what_they_could_show() -> None:
