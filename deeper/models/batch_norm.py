@@ -202,7 +202,7 @@ def gap(
     left out. `layers`: only these batch-norm layers change; all that keep running statistics when None. The model is
     left as it was.
 
-    None, where there are no such layers. Raises: UsageError, when there is no batch of two pictures.
+    None, where there are no such layers, or none of them runs in evaluation (auxiliary heads). Raises: UsageError, when there is no batch of two pictures.
     """
     if not layers_of(model, layers):
         return None
@@ -224,6 +224,8 @@ def gap(
             count, groups = count + len(labels), groups + 1
     if not count:
         raise UsageError("the batch-norm gap needs a batch of at least two pictures")
+    if not found:
+        return None
     return Gap(
         pictures=count,
         batch=round(count / groups),

@@ -7,6 +7,7 @@ that is killed meanwhile does it again when it is resumed.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -91,16 +92,19 @@ def settle(
     `layers`: batch-norm layers that trained on batches. `evaluate`: on all validation pictures; called once, with what
     is kept, or not at all. `before`: the evaluation of the model as it is, where it is known.
 
-    None, where there is nothing to check: no such layers, or a single picture.
+    None, where there is nothing to check: no such layers, none that runs in evaluation, or a single picture.
     """
     judged = feed.pictures if validation is None else validation
     if not layers_of(model, layers) or min(len(judged), len(feed.pictures)) < 2:
         return None
     inputs = _Inputs(feed, options)
-    checked = _drawn(judged, options, "batch-norm gap", CHECKED)
+    # As the weights were trained last: a batch of the first, small pictures may be too large for these.
+    batch = feed.course.legs[-1].batch if feed.course is not None else options.batch
+    checked = _drawn(judged, options.seed, batch, "batch-norm gap", CHECKED)
     with arithmetic(inputs.device, feed.precision):
         found = gap(model, inputs.plain(judged, checked), layers=layers)
-    assert found is not None
+    if found is None:
+        return None
     judged_on = "train" if validation is None else "validation"
     if found.differs:
         say(f"evaluation differs from training: {found.describe()}")
@@ -114,7 +118,7 @@ def settle(
         return Settled(gap=found, judged_on=judged_on, evaluation=before or of_all())
     old = {name: tensor.clone() for name, tensor in _statistics(model, layers).items()}
     try:
-        measured = _drawn(feed.pictures, options, "recalibration", MEASURED)
+        measured = _drawn(feed.pictures, options.seed, batch, "recalibration", MEASURED)
         with arithmetic(inputs.device, feed.precision):
             pictures = recalibrate(model, inputs.distorted(measured), layers=layers)
             after = right(model, inputs.plain(judged, checked)) / found.pictures
@@ -163,10 +167,11 @@ def _statistics(model: nn.Module, layers: Sequence[str]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in live}
 
 
-def _drawn(pictures: Pictures, options: Options, purpose: str, most: int) -> list[NDArray[np.int64]]:
-    """Positions of up to `most` pictures in a drawn order, in equal batches of about the training's size."""
-    order = draws.order(draws.derive(options.seed, 0, purpose), 0, pictures.keys)[:most]
-    return [part.astype(np.int64) for part in np.array_split(order, max(1, len(order) // options.batch))]
+def _drawn(pictures: Pictures, seed: int, batch: int, purpose: str, most: int) -> list[NDArray[np.int64]]:
+    """Positions of up to `most` pictures in a drawn order, in equal batches of at most `batch`, but of two or more."""
+    order = draws.order(draws.derive(seed, 0, purpose), 0, pictures.keys)[:most]
+    parts = max(1, min(math.ceil(len(order) / batch), len(order) // 2))
+    return [part.astype(np.int64) for part in np.array_split(order, parts)]
 
 
 class _Inputs:

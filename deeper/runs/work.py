@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -132,7 +131,7 @@ class Work:
     def _pictures(self) -> tuple[Pictures, Pictures | None]:
         """Training pictures at store size and validation pictures at the network's size."""
         config = self.config
-        progress, whole = self.console.progress("decoding"), config.options.crop < 1
+        progress, whole = self.console.progress("decoding"), self.preprocess.crop < 1
         opener = Opener(self.dataset, self.preprocess, workers=self.workers, progress=progress, whole=whole)
         training, validation = open_both(opener, config.options.store, config.fold, config.share)
         if config.fold is None:
@@ -158,10 +157,10 @@ class Work:
         if options.minutes is None:
             each = [0.0] * len(stages)
             if sum(counts) > sum(ESTIMATE_STEPS):
-                each = measured_once(lambda stage: self._seconds_per_step(stage, *ESTIMATE_STEPS), stages)
+                each = measured_once(lambda one: timed_step(self.state, self.feed, one, *ESTIMATE_STEPS), stages)
             expected = sum(count * seconds for count, seconds in zip(counts, each, strict=True))
         else:
-            each = measured_once(lambda stage: self._seconds_per_step(stage, limit=TIMING_LIMIT), stages)
+            each = measured_once(lambda one: timed_step(self.state, self.feed, one, limit=TIMING_LIMIT), stages)
             judging = measured_once(lambda stage: self._seconds_per_validation(stage.size), stages)
             expected = options.minutes * 60
             # What is measured here is a part of the training's time, and so is what comes after the last step.
@@ -190,9 +189,6 @@ class Work:
             self.path.mkdir(parents=True, exist_ok=True)
         write_config(self.path, self.config)
 
-    def _seconds_per_step(self, stage: Sized, steps: int = 24, ignored: int = 8, limit: float = math.inf) -> float:
-        return timed_step(self.state, self.feed, stage, steps, ignored, limit)
-
     def _set_course(self, counts: Sequence[int]) -> None:
         course = Course(self.stages, counts, pictures=len(self.training))
         self.feed = replace(self.feed, course=course)
@@ -218,6 +214,11 @@ class Work:
         judged = len(self.validation) if self.validation is not None else 0
         count = pictures_forward(self.config.options, staged=staged, judged=judged, training=len(self.training))
         return count * per_picture / 3  # forward only
+
+    def _norms(self, step: int) -> tuple[str, ...]:
+        """The batch-norm layers that trained on batches until `step`."""
+        freezing = self.state.freezing
+        return freezing.by_batch(head_only=step <= freezing.frozen_steps(self.feed.course_of(self.state)))
 
     def restore(self, run: Run) -> None:
         """Load the newest checkpoint that can be read; without any, begin at step 0."""
@@ -258,7 +259,7 @@ class Work:
         as they were."""
         options = self.config.options
         if self.state.step == self.state.steps and sure(self.feed, options) and not options.keep_best:
-            self.settled = self._settle(self.state.freezing.by_batch(), None)
+            self.settled = self._settle(self._norms(self.state.step), None)
             if self.settled is not None and self.settled.evaluation is not None:
                 return self.settled.evaluation
         return self._evaluate(model, size)
@@ -338,7 +339,7 @@ class Work:
     def _finish(self, finished: Finished) -> Settled | None:
         """Write the last bundle, its batch norm checked: of the last weights, or of the best where those are kept."""
         best = finished.best_step if self.config.options.keep_best else None
-        layers = self.state.freezing.by_batch()
+        layers = self._norms(self.state.step if best is None else best)
         if best is not None and not layers:
             self._judge_best(best)
             return None  # their bundle was written when they were the best

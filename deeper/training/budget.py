@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from itertools import pairwise
 
 from deeper.batches import steps_per_epoch
-from deeper.training.course import Sized, epochs_within, steps_of
+from deeper.training.course import Sized, epochs_within, steps_of, times
+
+_TRIED = 5
 
 
 def steps_within(
@@ -21,16 +25,27 @@ def steps_within(
 
     `each`, `judging`: seconds of a step and of a validation at each stage. `validate_every`: epochs between two.
     """
-    between = [max(1, round(validate_every * steps_per_epoch(pictures, stage.batch))) for stage in stages]
+    per_epoch = [steps_per_epoch(pictures, stage.batch) for stage in stages]
+    between = [max(1, round(validate_every * one)) for one in per_epoch]
 
     def within(left: float, per_step: Sequence[float]) -> tuple[int, ...]:
         epochs = epochs_within(stages, seconds=left, seconds_per_step=per_step, pictures=pictures)
         return steps_of(stages, epochs=epochs, pictures=pictures)
 
     def validations(counts: Sequence[int]) -> float:
-        return sum(count // every * one for count, every, one in zip(counts, between, judging, strict=True))
+        if len(stages) == 1:
+            return counts[0] // between[0] * judging[0]
+        shown = [0.0, *itertools.accumulate(count / one for count, one in zip(counts, per_epoch, strict=True))]
+        done = [times(one, validate_every) for one in shown]
+        return sum((after - before) * one for (before, after), one in zip(pairwise(done), judging, strict=True))
 
-    # First as if every step paid its part of a validation, though a part of one never takes place.
+    # First as if every step paid its part of a validation, though a part of one never takes place; then as the
+    # validations of these steps allow. That may go to and fro: the most that fits is kept.
     counts = within(seconds, [step + one / every for step, one, every in zip(each, judging, between, strict=True)])
-    more = within(seconds - validations(counts), each)
-    return more if validations(more) == validations(counts) else counts
+    found: tuple[int, ...] = ()
+    for _ in range(_TRIED):
+        spent = sum(count * step for count, step in zip(counts, each, strict=True)) + validations(counts)
+        if spent <= seconds + max(each) and sum(counts) > sum(found):  # counts are rounded
+            found = counts
+        counts = within(seconds - validations(counts), each)
+    return found or counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -103,6 +104,11 @@ def describe_stages(stages: Sequence[Sized], steps: Sequence[int], seconds_per_s
     return "sizes: " + "; ".join(parts)
 
 
+def times(shown: float, every: float) -> int:
+    """How often something happened that happens after every so many epochs; `shown`: how many there were."""
+    return math.floor(shown / every + 1e-9)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Leg:
     """Steps `first` … `last` − 1, all at one size. Epochs are counted from `origin`, the step at which the first leg
@@ -168,14 +174,9 @@ class Course:
         leg = self.leg(step)
         return leg.epoch + (step - leg.origin) // leg.per_epoch
 
-    def epochs(self, step: int) -> float:
-        """How many epochs have passed before step `step`."""
-        leg = self.leg(step)
-        return leg.epoch + (step - leg.origin) / leg.per_epoch
-
     def shown(self, step: int) -> float:
-        """How often all training pictures were shown before step `step`; unlike `epochs`, what a change of batch left
-        incomplete counts as the part that it was."""
+        """How often all training pictures were shown before step `step`; an epoch that a change of batch left incomplete
+        counts as the part that it was."""
         return sum((min(step, leg.last) - leg.first) / leg.per_epoch for leg in self.legs if leg.first < step)
 
     def steps_for(self, shown: float) -> int:
@@ -190,7 +191,10 @@ class Course:
     def due(self, done: int, epochs: float) -> bool:
         """Whether, after `done` steps, what happens every so many epochs happens."""
         leg = self.leg(done - 1)
-        return (done - leg.origin) % max(1, round(epochs * leg.per_epoch)) == 0
+        if len(self.legs) == 1:
+            return done % max(1, round(epochs * leg.per_epoch)) == 0
+        # By the pictures shown: of several legs each may be shorter than that.
+        return times(self.shown(done), epochs) > times(self.shown(done - 1), epochs)
 
     @property
     def staged(self) -> bool:

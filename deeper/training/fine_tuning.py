@@ -139,11 +139,12 @@ class Freezing:
             if weights and all(weight in frozen for weight in weights):
                 yield from module.modules()
 
-    def by_batch(self) -> tuple[str, ...]:
-        """Names of the batch-norm layers that use each batch's own statistics at the end of a training."""
+    def by_batch(self, *, head_only: bool = False) -> tuple[str, ...]:
+        """Names of the batch-norm layers that use each batch's own statistics at the end of a training; `head_only`:
+        of one that ended before the body thawed."""
         if self.options.batch_norm != "train":
             return ()
-        still = {id(module) for module in self._frozen_modules(self._never)}
+        still = {id(module) for module in self._frozen_modules(self._never | self._late if head_only else self._never)}
         return tuple(
             name
             for name, module in self.model.named_modules()

@@ -28,7 +28,9 @@ PROBED = (2, 4)
 _TRIES, _PAUSE = 3, 0.5
 
 
-def timed_step(state: State, feed: Feed, stage: Sized, steps: int, ignored: int, limit: float = math.inf) -> float:
+def timed_step(
+    state: State, feed: Feed, stage: Sized, steps: int = 24, ignored: int = 8, limit: float = math.inf
+) -> float:
     """`seconds_per_step`, with its failures in the user's words. Raises: as `tried`."""
     return tried(state, feed, stage, lambda: seconds_per_step(state, feed, stage, steps, ignored, limit))
 

@@ -35,6 +35,8 @@ from deeper.training.stepping import Feed, Stepper
 
 # A mean loss this many times the loss of guessing, ln(classes), is taken for divergence even while it is finite.
 DIVERGED_FACTOR = 100.0
+# Seconds of work that a killed training may lose, however long an epoch takes.
+LOST_AT_MOST = 600.0
 
 Judge: TypeAlias = Callable[[nn.Module, tuple[int, int]], Any]
 """A model in evaluation mode and the (height, width) in pixels to evaluate it at → its Evaluation."""
@@ -93,7 +95,7 @@ def train(
         sample=feed.sample,
         course=course,
     )
-    began = reported = time.perf_counter()
+    began = reported = saved = time.perf_counter()
     reported_images = float(state.meter[0])
     early = options.early_stopping is not None and state.validations_without_better >= options.early_stopping
     reason: Literal["done", "early", "interrupted"] = "early" if early and state.step < state.steps else "done"
@@ -114,7 +116,7 @@ def train(
 
         last = state.step == state.steps
         validating = last or course.due(state.step, options.validate_every)
-        saving = last or course.due(state.step, options.checkpoint_every)
+        saving = last or course.due(state.step, options.checkpoint_every) or time.perf_counter() - saved > LOST_AT_MOST
         reporting = last or validating or state.step % options.report_every == 0
         if reporting or validating or saving or state.device == "cpu":
             means = state.read_meter()
@@ -153,7 +155,8 @@ def train(
         if saving or stopping:
             _check_weights(state)
             yield CheckpointDue(step=state.step, state=state, best=state.best_step == state.step)
-            reported, reported_images = time.perf_counter(), float(state.meter[0])
+            reported = saved = time.perf_counter()
+            reported_images = float(state.meter[0])
         if stopping:
             reason = "early" if early else "interrupted"
             break

@@ -110,7 +110,7 @@ class Stepper:
 
     def rate(self) -> float:
         state, options = self.state, self.state.options
-        position, epochs = self.course.position(state.step), self.course.epochs(state.step)
+        position, epochs = self.course.position(state.step), self.course.shown(state.step)
         return options.optimizer.rate * options.schedule.factor(position, state.steps, epochs)
 
     def inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:

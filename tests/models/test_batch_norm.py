@@ -149,6 +149,13 @@ def test_auxiliary_heads_keep_what_they_had_and_fused_layers_are_measured() -> N
     assert float((answered - inside).abs().mean()) < 0.4 * float((untouched - inside).abs().mean())
 
 
+def test_where_only_auxiliary_heads_went_by_batches_nothing_is_to_be_compared() -> None:
+    torch.manual_seed(0)
+    model = create(Architecture(model="inception_v1", classes=3, channels=1, height=32, width=32))
+    names = [name for name in layers_of(model) if name.startswith("AuxLogits")]
+    assert names and gap(model, [(torch.rand(8, 1, 32, 32), torch.zeros(8, dtype=torch.int64))], layers=names) is None
+
+
 def test_what_cannot_be() -> None:
     assert gap(nn.Linear(3, 2), []) is None
     assert gap(nn.BatchNorm2d(3, track_running_stats=False), []) is None

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import deeper
-from deeper import checkpoint
+from deeper import checkpoint, draws
 from deeper.errors import UsageError
 from deeper.monitor import WALL_CLOCK_FIELDS
 from deeper.records import BuildOptions, build, open_source
 from deeper.runs import Run, evaluate_run, resume, train
-from deeper.runs.recalibration import CHECKED, MEASURED, pictures_forward
+from deeper.runs.recalibration import CHECKED, MEASURED, _drawn, pictures_forward
 from deeper.training.events import EpochDone, StepDone
 from deeper.training.options import Options
 
@@ -292,3 +293,27 @@ def test_what_was_frozen_is_what_was_loaded(fine_tuned) -> None:
     assert not [name for name in second if name.startswith("optimizer") and name.endswith("module.first.weight")]
     head = int(second["optimizer/step/module.last.weight"].item())
     assert (head, int(second["optimizer/step/module.second.weight"].item())) == (96, 48)
+
+
+@pytest.mark.parametrize("frozen", [{"fine_tuning.freeze_epochs": 9}, {"fine_tuning.freeze_until": "Logits"}])
+def test_a_head_alone_is_trained_and_its_run_ends_well(frozen, small_dataset, tmp_path) -> None:
+    """Batch norm of the body computed as it does in evaluation, from the first step to the last; the auxiliary heads'
+    never runs in evaluation."""
+    options = {**OPTIONS, "height": 32, "width": 32, "recalibrate": "always", **frozen}
+    out = tmp_path / "run"
+    result = train(small_dataset, model="inception_v1", epochs=0.2, out=out, audit=False, quiet=True, options=options)
+    assert result.reason == "done" and result.batch_norm is None and result.validation is not None
+    bundled = load_file(out / "bundle" / "weights.safetensors")
+    trained = checkpoint.weights(out / "checkpoints", result.step)
+    body = [name for name in bundled if name.endswith("running_mean") and not name.startswith("AuxLogits")]
+    assert body and all(not bundled[name].any() and torch.equal(bundled[name], trained[name]) for name in body)
+
+
+def test_batches_are_those_that_the_weights_were_trained_with() -> None:
+    class Pictures:
+        keys = draws.keys([f"picture {number}" for number in range(700)])
+
+    for batch, most, sizes in ((16, 500, 32), (256, 500, 2), (260, 500, 2), (1, 10, 5), (4, 3, 1)):
+        drawn = _drawn(Pictures(), 0, batch, "test", most)
+        assert len(drawn) == sizes and max(map(len, drawn)) <= max(batch, 3) and min(map(len, drawn)) >= 2
+        assert len(np.unique(np.concatenate(drawn))) == most

@@ -1,22 +1,25 @@
 import pytest
 
 from deeper.training.budget import steps_within
-from deeper.training.course import Sized
+from deeper.training.course import Course, Sized
 
 SMALL = Sized(height=50, width=50, batch=50, share=0.5)
 LARGE = Sized(height=100, width=100, batch=50, share=0.5)
 
 
-def cost(counts, each, judging, between):
-    return sum(
-        count * step + count // every * one
-        for count, step, one, every in zip(counts, each, judging, between, strict=True)
+def cost(counts, each, judging, validate_every, stages=(SMALL, LARGE)):
+    """Of a training as its loop goes."""
+    course = Course(stages, counts, pictures=1000)
+    taken = dict(zip((stage.size for stage in stages), judging, strict=True))
+    validations = sum(
+        taken[course.leg(done - 1).size] for done in range(1, course.steps + 1) if course.due(done, validate_every)
     )
+    return sum(count * step for count, step in zip(counts, each, strict=True)) + validations
 
 
-def within(seconds, *, each=(0.1, 0.4), judging=(1.0, 4.0), validate_every=1.0):
+def within(seconds, *, each=(0.1, 0.4), judging=(1.0, 4.0), validate_every=1.0, stages=(SMALL, LARGE)):
     return steps_within(
-        (SMALL, LARGE), seconds=seconds, each=each, judging=judging, validate_every=validate_every, pictures=1000
+        stages, seconds=seconds, each=each, judging=judging, validate_every=validate_every, pictures=1000
     )
 
 
@@ -25,12 +28,26 @@ def within(seconds, *, each=(0.1, 0.4), judging=(1.0, 4.0), validate_every=1.0):
 @pytest.mark.parametrize("judging", [(0.0, 0.0), (1.0, 4.0), (20.0, 80.0)])
 def test_the_time_is_held_and_used(seconds, validate_every, judging):
     counts = within(seconds, judging=judging, validate_every=validate_every)
-    between = [max(1, round(validate_every * 20))] * 2
-    taken = cost(counts, (0.1, 0.4), judging, between)
+    taken = cost(counts, (0.1, 0.4), judging, validate_every)
     assert taken <= seconds * 1.03 + 1  # counts are rounded
     one_more = sum(judging) + 0.5
     # Each stage may leave up to one validation that it cannot begin.
     assert taken >= seconds - one_more - 1
+
+
+@pytest.mark.parametrize("seconds", [10, 30, 100, 1000])
+@pytest.mark.parametrize("validate_every", [0.3, 1.0])
+def test_also_where_batches_shrink(seconds, validate_every):
+    """Validations go by the pictures shown, whatever a stage leaves of an epoch."""
+    stages = (
+        SMALL,
+        Sized(height=100, width=100, batch=20, share=0.3),
+        Sized(height=120, width=120, batch=10, share=0.2),
+    )
+    each, judging = (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)
+    counts = within(seconds, each=each, judging=judging, validate_every=validate_every, stages=stages)
+    taken = cost(counts, each, judging, validate_every, stages)
+    assert seconds - sum(judging) - 1 <= taken <= seconds * 1.03 + 1
 
 
 def test_a_stage_too_short_for_a_validation_pays_for_none():

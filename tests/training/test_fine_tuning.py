@@ -220,6 +220,15 @@ def test_somebodys_own_frozen_layers_stay_theirs() -> None:
         assert model.body[0].weight.requires_grad is not head_only
 
 
+def test_what_never_thawed_did_not_go_by_batches() -> None:
+    model = create(Architecture(model="inception_v1", classes=3, channels=1, height=32, width=32))
+    freezing = Freezing(model, FineTuning(freeze_epochs=2))
+    assert len(freezing.by_batch()) > 50
+    assert {name.partition(".")[0] for name in freezing.by_batch(head_only=True)} == {"AuxLogits_4b", "AuxLogits_4e"}
+    to_the_end = Freezing(model, FineTuning(freeze_until="Logits"))
+    assert {name.partition(".")[0] for name in to_the_end.by_batch()} == {"AuxLogits_4b", "AuxLogits_4e"}
+
+
 def test_how_many_steps_are_frozen() -> None:
     model = wrapped()
     course = Course([Sized(height=28, width=28, batch=32, share=1.0)], [100], pictures=320)

@@ -95,6 +95,15 @@ def test_a_run_that_stopped_early_stays_stopped_early_when_it_is_resumed() -> No
     assert not any(isinstance(event, EpochDone) for event in rest)
 
 
+def test_a_killed_training_loses_minutes_however_long_an_epoch_is(monkeypatch) -> None:
+    options = replace(OPTIONS, checkpoint_every=100.0, validate_every=100.0)
+    state = State(Linear(), options, steps=8, device="cpu")
+    assert [event.step for event in events(options, state) if isinstance(event, CheckpointDue)] == [8]
+    monkeypatch.setattr("deeper.training.loop.LOST_AT_MOST", 0.0)
+    state = State(Linear(), options, steps=8, device="cpu")
+    assert [event.step for event in events(options, state) if isinstance(event, CheckpointDue)] == list(range(1, 9))
+
+
 def test_a_run_whose_patience_ends_with_its_last_step_is_done() -> None:
     options = replace(OPTIONS, early_stopping=2)
     state = State(Linear(), options, steps=6, device="cpu")

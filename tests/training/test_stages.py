@@ -107,6 +107,25 @@ def test_schedules_go_with_the_pixels_shown() -> None:
     assert [alone.position(step) for step in (0, 20, 59)] == [0, 20, 59]
 
 
+def test_what_happens_every_epoch_happens_in_short_stages_too() -> None:
+    # Epochs of 10, 20 and 40 steps, of which the stages show 0.7, 0.6 and 0.9.
+    stages = [Sized(height=size, width=size, batch=batch, share=1 / 3) for size, batch in ((8, 32), (16, 16), (24, 8))]
+    course = Course(stages, [7, 12, 36], pictures=320)
+    assert [done for done in range(1, 56) if course.due(done, 1)] == [13, 47]
+    assert [round(course.shown(done), 6) for done in (7, 13, 19, 47, 55)] == [0.7, 1.0, 1.3, 2.0, 2.2]
+    assert [done for done in range(1, 56) if course.due(done, 0.5)] == [5, 13, 27, 47]
+
+
+def test_staircases_go_with_the_epochs_shown() -> None:
+    stages = [Sized(height=8, width=8, batch=32, share=0.1)] + [
+        Sized(height=16, width=16, batch=16, share=0.1),
+        Sized(height=8, width=8, batch=32, share=0.1),
+    ] * 4
+    course = Course(stages, [1, 2, 1, 2, 1, 2, 1, 2, 1], pictures=320)
+    assert course.epoch(course.steps - 1) == 8  # orders of the pictures, each begun anew
+    assert course.shown(course.steps) == pytest.approx(0.9)
+
+
 def test_one_stage_is_the_training_as_it_always_was() -> None:
     course = Course([Sized(height=28, width=28, batch=32, share=1.0)], [100], pictures=320)
     assert [course.epoch(step) for step in (0, 9, 10, 99)] == [0, 0, 1, 9]
