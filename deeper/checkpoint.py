@@ -75,10 +75,12 @@ def read(checkpoints: Path, step: int) -> tuple[dict[str, Any], dict[str, Tensor
     damaged = f"the checkpoint {printable(folder)} is damaged"
     advice = "delete that folder to go on from the one before"
     try:
-        facts = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
+        facts = files.read_json(folder / "checkpoint.json")
         data = (folder / "tensors.safetensors").read_bytes()
     except (OSError, ValueError) as error:
         raise RunError(f"{damaged} ({type(error).__name__}); {advice}") from None
+    if not isinstance(facts, dict):
+        raise RunError(f"{damaged} (checkpoint.json holds no object); {advice}")
     if facts.get("format_version") != FORMAT_VERSION:
         raise RunError(
             f"{printable(folder)} has format {facts.get('format_version')!r}, this version reads {FORMAT_VERSION}; "

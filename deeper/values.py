@@ -112,6 +112,11 @@ def _build_union(members: tuple[Any, ...], plain: Any, where: str) -> Any:
     if len(tagged) > 1 and isinstance(plain, Mapping):
         # Without its name it could be built as the first member that happens to have these fields.
         raise UsageError(f"{where}: 'name' is missing; known: {', '.join(tagged)}")
+    if len(tagged) > 1 and len(tagged) == sum(member is not type(None) for member in members):
+        # What the last of them has to say of it would mislead.
+        raise UsageError(
+            f"{where}: wanted a table whose name is one of {', '.join(tagged)}, got {printable(repr(plain), 60)}"
+        )
     failures = []
     for member in members:
         if member is type(None):

@@ -99,3 +99,11 @@ def test_the_same_state_again_leaves_a_sound_checkpoint_alone(tmp_path) -> None:
     torch.testing.assert_close(checkpoint.read(tmp_path, 5)[1], tensors)
     checkpoint.save(tmp_path, {"step": 5}, {"model/weight": torch.ones(4)})
     torch.testing.assert_close(checkpoint.read(tmp_path, 5)[1]["model/weight"], torch.ones(4))
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"step"', "[" * 100_000])
+def test_a_description_that_is_no_object_is_damage(tmp_path, text):
+    folder = checkpoint.save(tmp_path, facts(3), {"a": torch.randn(5)})
+    (folder / "checkpoint.json").write_text(text)
+    with pytest.raises(RunError, match="step-00000003 is damaged"):
+        checkpoint.read(tmp_path, 3)

@@ -27,8 +27,8 @@ class Arguments:
     out: Path | None = None
     """The dataset folder; datasets/NAME when not given. With --add: the dataset to append to."""
     validation: float | None = None
-    """Share of the training pictures that become the validation split, or how many; 0 for none. Only where the source
-    has no such split; 0.1 when not given."""
+    """Share of the training pictures that become the validation split, or how many, but at least one of each class that
+    has enough; 0 for none. Only where the source has no such split; 0.1 when not given."""
     test: float | None = None
     """The same for the test split; 0.1 when not given."""
     group_by: str | None = None
@@ -45,7 +45,8 @@ class Arguments:
     missing_class: Literal["refuse", "warn"] = "refuse"
     """What to do about a class without a picture in train."""
     seed: int = 0
-    """Of the draw of the splits and of the stored order of the training pictures."""
+    """Of the draw of the splits and of the stored order of the training pictures. With --add that of the dataset holds,
+    which need not be said."""
     shard_megabytes: float = 64
     """Size of one TFRecord file."""
     workers: int | None = None

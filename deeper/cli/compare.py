@@ -36,7 +36,7 @@ class Arguments:
     """A dataset or source to compare on; each run's own when not given."""
     split: str | None = None
     """train, validation, test, or all; when not given test, or all pictures of a source that has no splits of its own
-    and that no run was trained on."""
+    and that no run was trained on. Without a source, validation of one of --folds is what it held out."""
     figure: Path | None = None
     """Write a figure: .svg, .pdf or .png."""
     latex: Path | None = None
@@ -61,9 +61,7 @@ def main(arguments: Arguments) -> None:
     split = arguments.split or "test"
     source: Dataset | str | None = arguments.source
     if arguments.source is not None and all(run.is_dir() for run in arguments.runs):
-        source, split = judged_on(
-            arguments.source, arguments.split, lambda text: print(f"note: {text}", file=sys.stderr), arguments.runs
-        )
+        source, split = judged_on(arguments.source, arguments.split, _notice, arguments.runs)
     comparison = compare_runs(
         arguments.runs,
         split=split,
@@ -71,6 +69,8 @@ def main(arguments: Arguments) -> None:
         device=arguments.device,
         precision=arguments.precision,
         model=arguments.model,
+        # Where a source was given, all was said when it was opened.
+        notice=_notice if arguments.source is None else None,
     )
     if arguments.figure:
         from deeper.evaluation.comparison_figure import draw
@@ -85,6 +85,10 @@ def main(arguments: Arguments) -> None:
         print(json.dumps({"split": split, **comparison.to_plain()}, allow_nan=False))
     else:
         _print(comparison, arguments, split)
+
+
+def _notice(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
 
 
 def _print(comparison: Comparison, arguments: Arguments, split: str) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 class Arguments:
     """Build MNIST, train NielsenNet on it for one to four minutes, and test it once on the 10,000 test digits.
 
-    Where MNIST is neither at hand (under $DEEPER_DATA or in the cache) nor to be downloaded, the embedded set `digits`
-    is used instead, and said.
+    Where MNIST is neither at hand (under $DEEPER_DATA or in the cache) nor to be downloaded and kept, the embedded set
+    `digits` is used instead, and said.
 
     Example: deeper demo
     """
@@ -40,17 +40,18 @@ def _free(stem: str) -> Path:
 
 def main(arguments: Arguments) -> None:
     """Build, train, evaluate, and say what to try next."""
-    from deeper.errors import DownloadError, typed
+    from deeper.errors import DownloadError, StorageError, printable, typed
     from deeper.runs import Interrupts, dataset_for, evaluate_run, train
     from deeper.training.precision import choose_device, has_bf16
 
     def say(text: str) -> None:
-        print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+        lines = "\n".join(printable(line, 2000) for line in text.splitlines())
+        print(lines, file=sys.stderr if arguments.json else sys.stdout, flush=True)
 
     source = arguments.source or "mnist"
     try:
         dataset = dataset_for(source, notice=say)
-    except DownloadError as error:
+    except (DownloadError, StorageError) as error:
         if arguments.source:
             raise
         say(f"{error}\nMNIST is not at hand: running on `digits`, digits drawn from fonts, instead")
@@ -65,7 +66,7 @@ def main(arguments: Arguments) -> None:
         epochs=arguments.epochs,
         out=arguments.out or _free("demo"),
         seed=arguments.seed,
-        quiet=arguments.json,
+        quiet="progress" if arguments.json else False,
     )
     if result.reason == "interrupted":
         sys.exit(128 + (Interrupts.received or 2))
@@ -86,12 +87,12 @@ def main(arguments: Arguments) -> None:
         return
     # `make demo` puts nothing on the path of who called it.
     deeper = "deeper" if shutil.which("deeper") else typed(sys.argv[0])
-    name = {"mnist": "MNIST", "digits": "the embedded digits"}.get(source, source)
+    name = {"mnist": "MNIST", "digits": "the embedded digits"}.get(source, printable(source))
     print(
         f"\nNielsenNet on {name}: {evaluation.accuracy:.2%} of {evaluation.total:,} test pictures "
         f"({evaluation.correct:,} correct; 95 % interval {low:.2%} to {high:.2%}) "
         f"after {result.seconds:.0f} s of training\n"
-        f"the run is in {run}; try next:\n"
+        f"the run is in {printable(run, 1000)}; try next:\n"
         f"  {deeper} evaluate {typed(run)}             which digits it gets wrong\n"
         f"  {deeper} board {typed(run)}                watch its training in TensorBoard\n"
         f"  {deeper} predict {typed(run)} FILE.png     classify a picture of your own"

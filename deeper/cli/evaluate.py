@@ -36,7 +36,7 @@ class Arguments:
     """Another dataset or source than the run's own."""
     split: str | None = None
     """train, validation, test, or all; when not given test, or all pictures of a source that has no splits of its own
-    and that no run was trained on."""
+    and that no run was trained on. Without a source, validation of one of --folds is what it held out."""
     checkpoint: str | None = None
     """best, last or a step; the finished bundle when not given."""
     errors: int = 10
@@ -73,6 +73,7 @@ def main(arguments: Arguments) -> None:
         model=arguments.model,
         # Where a source was given, all was said when it was opened.
         notice=_notice if arguments.source is None else None,
+        features=False,
     )
     if arguments.json:
         plain = {"run": str(arguments.run), "split": split, "checkpoint": arguments.checkpoint}

@@ -97,7 +97,7 @@ def main(arguments: Arguments) -> None:
         device=arguments.device or "auto",
         workers=arguments.workers,
         out=arguments.out,
-        quiet=arguments.json,
+        quiet="progress" if arguments.json else False,
     )
     if arguments.json:
         print(json.dumps(found.to_plain(), allow_nan=False))

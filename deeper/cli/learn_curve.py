@@ -110,7 +110,7 @@ def main(arguments: Arguments) -> None:
         },
         device=arguments.device or "auto",
         workers=arguments.workers,
-        quiet=arguments.json,
+        quiet="progress" if arguments.json else False,
     )
     if arguments.json:
         print(json.dumps({"path": str(curve.path), **curve.to_plain()}, allow_nan=False))

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +19,7 @@ from deeper.errors import DeeperError, SourceError, UsageError, printable
 
 if TYPE_CHECKING:
     from deeper.prediction import Failed, Prediction
-    from deeper.prediction.sorting import Sorter
+    from deeper.prediction.sorting import Frames, Sorter
 
 # Pictures at once: large enough for speed, small enough that the first answers come soon.
 BATCH = 64
@@ -58,8 +59,8 @@ class Arguments:
     run: tyro.conf.Positional[Path]
     """A run folder or a bundle."""
     paths: tyro.conf.Positional[tuple[str, ...]]
-    """Files, folders (searched through), patterns, or - for a list of files on standard input. Of a video, a picture every
-    --every seconds."""
+    """Files, folders (searched through as `deeper build` does), patterns, or - for a list of files on standard input. Of a
+    video, a picture every --every seconds."""
     top: int = 1
     """How many classes to print for each picture."""
     json: bool = False
@@ -73,7 +74,8 @@ class Arguments:
     tta: bool = False
     """Average over views of each picture, as training distortions that the policy calls safe show it: eight passes."""
     sort_into: Path | None = None
-    """Copy each picture into a folder per class under this one; unsure ones under _unsure."""
+    """Copy each picture, and each frame of a video that is looked at, into a folder per class under this one; unsure ones
+    under _unsure."""
     rank_uncertain: Annotated[int | None, _HowMany] = None
     """Print the pictures that the network is least decided about first, those worth labelling next; with a number only so
     many. Behind the paths."""
@@ -101,7 +103,7 @@ def main(arguments: Arguments) -> None:
     from deeper.prediction import Classifier, Failed
     from deeper.prediction.inputs import pictures_of
     from deeper.prediction.ranking import rank_uncertain
-    from deeper.prediction.sorting import Sorter
+    from deeper.prediction.sorting import Frames, Sorter
     from deeper.prediction.views import VIEWS
 
     classifier = Classifier(
@@ -113,47 +115,61 @@ def main(arguments: Arguments) -> None:
         batch=BATCH,
         views=VIEWS if arguments.tta else 1,
     )
-    printer = _Json(arguments.top) if arguments.json else _Csv(arguments.top) if arguments.csv else _Text(arguments.top)
     sorter = Sorter(arguments.sort_into, classifier.classes) if arguments.sort_into else None
+    # Last: its first words stand on standard output from now on.
+    printer = _Json(arguments.top) if arguments.json else _Csv(arguments.top) if arguments.csv else _Text(arguments.top)
     failed: list[Failed] = []
     done = 0
 
     def classified() -> Iterator[Prediction]:
         nonlocal done
-        # On a terminal the answers themselves show how far it is.
-        with bar("classifying", show=not sys.stdout.isatty()) as moved:
-            pictures = pictures_of(arguments.paths, arguments.every)
-            for result in classifier.predict_many(pictures, on_error="skip"):
+        # On a terminal the answers themselves show how far it is, where they are printed one by one.
+        shown = arguments.rank_uncertain is None and sys.stdout.isatty()
+        pictures = pictures_of(arguments.paths, arguments.every)
+        with bar("classifying", show=not shown) as moved, closing(pictures):
+            frames = Frames(sorter.folder) if sorter else None
+            given = frames.held(pictures) if frames else pictures
+            for number, result in enumerate(classifier.predict_many(given, on_error="skip")):
                 moved(done + len(failed) + 1, None)
-                found = result if sorter is None or isinstance(result, Failed) else _placed(sorter, result)
+                found = _placed(sorter, frames, number, result) if sorter and frames else result
                 if isinstance(found, Failed):
                     failed.append(found)
                     continue
                 done += 1
                 yield found
 
-    if arguments.rank_uncertain is None:
-        for result in classified():
-            printer.print(result)
-    else:
-        # Logits of a picture are small; the pictures themselves are not kept.
-        kept = list(classified())
-        by_source = {one.source: one for one in kept}
-        for ranked in rank_uncertain(kept, arguments.rank_uncertain or None):
-            printer.print(by_source[ranked.source])
+    try:
+        if arguments.rank_uncertain is None:
+            for result in classified():
+                printer.print(result)
+        else:
+            # Logits of a picture are small; the pictures themselves are not kept.
+            kept = list(classified())
+            for ranked in rank_uncertain(kept, arguments.rank_uncertain or None):
+                printer.print(kept[ranked.index])
+    except BrokenPipeError:
+        raise  # nobody reads on
+    except BaseException:
+        # Ctrl-C, say: what is printed so far is a whole all the same.
+        printer.finish(failed)
+        raise
     printer.finish(failed)
     _report(arguments, done, failed)
 
 
-def _placed(sorter: Sorter, one: Prediction) -> Prediction | Failed:
-    """Copied, where it is a file and not a video's frame. What cannot be copied stops nothing."""
+def _placed(sorter: Sorter, frames: Frames, number: int, one: Prediction | Failed) -> Prediction | Failed:
+    """Copied, where it is a prediction. `number`: of the picture. What cannot be copied stops nothing."""
     from deeper.prediction import Failed
 
     try:
-        if os.path.exists(one.source):
-            sorter.place(one)
+        frame = frames.take(number)
+        if not isinstance(one, Failed):
+            sorter.place(one, frame)
     except (DeeperError, OSError, MemoryError) as error:
-        return Failed(one.source, f"{one.label}, but not copied: {error}")
+        if isinstance(one, Failed):
+            return one
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else error
+        return Failed(one.source, f"{one.label}, but not copied: {reason}")
     return one
 
 
@@ -167,7 +183,8 @@ def _report(arguments: Arguments, done: int, failed: list[Failed]) -> None:
         spaces = (
             " (a path with spaces wants quotes)" if len(failed) > 1 and not os.path.exists(failed[0].source) else ""
         )
-        raise SourceError(f"none of the {len(failed):,} files could be classified; the first: {first}{spaces}")
+        several = f"none of the {len(failed):,} files could be classified; the first: " if len(failed) > 1 else ""
+        raise SourceError(f"{several}{first}{spaces}")
     if failed:
         print(f"{len(failed):,} of {done + len(failed):,} files could not be classified:", file=sys.stderr)
     for one in failed:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from deeper.cli.assignments import assigned
-from deeper.errors import UsageError, typed
+from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
+    from deeper.records import Dataset
     from deeper.runs import Result, Summary
 
 
@@ -98,7 +99,8 @@ class Arguments:
     workers: int | None = None
     """Decoding threads; the result does not depend on them."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE …")] = ()
-    """Any other option by its name in config.toml, e.g. optimizer.weight_decay=0.05 averaging.decay=0.999."""
+    """Any other option by its name in config.toml, e.g. averaging.decay=0.999. schedule=cosine takes another schedule,
+    with its own defaults."""
     json: bool = False
     """Print one JSON object at the end, and nothing else on standard output."""
 
@@ -122,7 +124,6 @@ def _assignments(arguments: Arguments) -> dict[str, Any]:
         "class_weights": arguments.class_weights,
         "clip_norm": arguments.clip_norm,
         "early_stopping": arguments.early_stopping,
-        "keep_best": True if arguments.early_stopping else None,
         "precision": arguments.precision,
     }
     if arguments.sizes:
@@ -161,13 +162,15 @@ def main(arguments: Arguments) -> None:
     _check(arguments)
     from deeper.runs import Fold, folds, repeat, resume, seed_names, train
 
-    quiet = arguments.json
+    quiet: bool | Literal["progress"] = "progress" if arguments.json else False
     if arguments.resume is not None:
         _report(resume(arguments.resume, device=arguments.device, workers=arguments.workers, quiet=quiet), arguments)
         return
     assert arguments.source is not None
-    source = arguments.source
+    source: str | Dataset = arguments.source
     options = _assignments(arguments)
+    if arguments.seeds is not None and "seed" in options:
+        raise UsageError("--set seed with --seeds: give the first of them by --seed, the others follow it")
 
     def one(out: Path | None, seed: int | None, fold: Fold | None) -> Result:
         return train(
@@ -191,6 +194,11 @@ def main(arguments: Arguments) -> None:
             quiet=quiet,
         )
 
+    def seeded(out: Path, number: int) -> Result:
+        nonlocal source
+        source = _judgeable(source, quiet)
+        return one(out, first + number, None)
+
     if arguments.seeds is None and arguments.folds is None:
         _report(one(arguments.out, arguments.seed, None), arguments)
         return
@@ -199,13 +207,27 @@ def main(arguments: Arguments) -> None:
     first = arguments.seed or 0
     if arguments.seeds is not None:
         names = seed_names(first, arguments.seeds)
-        summary = repeat(arguments.out, names, lambda path, number: one(path, first + number, None))
+        summary = repeat(arguments.out, names, seeded)
     else:
         assert arguments.folds is not None
         parts = folds(arguments.folds)
         names = [f"fold-{part.index}" for part in parts]
         summary = repeat(arguments.out, names, lambda path, number: one(path, arguments.seed, parts[number]))
     _report_series(summary, arguments)
+
+
+def _judgeable(source: str | Dataset, quiet: bool | Literal["progress"]) -> Dataset:
+    """The dataset behind `source`, which has validation pictures: else a series would fail after its first training."""
+    from deeper.monitor import Console
+    from deeper.runs import dataset_for
+    from deeper.runs.repeated import refuse_unjudged
+    from deeper.training.events import Notice
+
+    console = Console(quiet=quiet)
+    building = console.progress("building")
+    dataset = dataset_for(source, notice=lambda text: console.handle(Notice(text=text)), progress=building)
+    refuse_unjudged(dataset)
+    return dataset
 
 
 def _report(result: Result, arguments: Arguments) -> None:
@@ -230,7 +252,8 @@ def _report(result: Result, arguments: Arguments) -> None:
         print(f"interrupted and saved at step {result.step:,}; go on with: deeper train --resume {typed(run)}")
     else:
         again = typed(run)
-        print(f"run: {run}\nnext: deeper evaluate {again} · deeper board {again} · deeper predict {again} FILE")
+        print(f"run: {printable(run, 1000)}")
+        print(f"next: deeper evaluate {again} · deeper board {again} · deeper predict {again} FILE")
     if result.reason == "interrupted":
         sys.exit(128 + (Interrupts.received or 2))
 

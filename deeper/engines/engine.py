@@ -79,14 +79,18 @@ def open_engine(
 
     `engine`: `torch`, `openvino`, `onnx`, or `auto`: of an export its own; of a run or bundle the OpenVINO export that has
     the precision, where a current one lies beside it, else torch; never int8 unasked. `precision`: `auto` is fp32, and
-    int8 for a folder that holds an int8 export. `device` and `model` are the torch engine's, `batch` is the largest cut of all.
+    int8 for a folder that holds an int8 export. `device` and `model` are the torch engine's: an export runs on the
+    processor, and holds its network. `batch` is the largest cut of all.
 
     Raises: BundleError; UsageError, for what does not go together; MissingExtraError.
     """
     for given, known, flag in ((engine, ENGINES, "engine"), (precision, PRECISIONS, "precision")):
         if given not in known:
             raise UsageError(f"no {flag} {printable(given)!r}{nearest(given, known)}")
+    if batch < 1:
+        raise UsageError(f"batch {batch}: wanted at least 1 picture at once")
     if is_export(path):
+        _refuse_torch_options(path, device, model)
         return _open_export(path, read_export(path), engine, precision, batch)
     found = find_bundle(path)
     if engine == "auto":
@@ -110,6 +114,7 @@ def open_engine(
     wanted = _FORMATS.get((engine, "fp32" if precision == "auto" else precision))
     if wanted is None:
         raise UsageError(f"{engine} runs no {precision}; openvino runs fp32, bf16 and int8, onnx fp32")
+    _refuse_torch_options(path, device, model, f"engine {engine}")
     place = exports_of(path).get(wanted)
     if place is None:
         raise BundleError(
@@ -122,6 +127,20 @@ def open_engine(
             f"make it again: deeper export {typed(path)} --to {wanted}"
         )
     return _open_export(place, export, engine, precision, batch)
+
+
+def _refuse_torch_options(path: Path, device: str, model: str | None, what: str = "an export") -> None:
+    """Raises: UsageError, for what only torch heeds."""
+    if device not in ("auto", "cpu"):
+        raise UsageError(
+            f"device {printable(device)!r} with {printable(path)}: {what} runs on the processor (auto or cpu); "
+            "for a GPU take a run or bundle and engine torch"
+        )
+    if model is not None:
+        raise UsageError(
+            f"model {printable(model)!r} with {printable(path)}: {what} needs no code of a network's; leave it out, "
+            "or take a run or bundle and engine torch"
+        )
 
 
 def _open_export(path: Path, export: Export, engine: str, precision: str, batch: int) -> Engine:

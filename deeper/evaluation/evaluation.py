@@ -317,22 +317,30 @@ class Evaluation:
         }
 
 
-def evaluate(predict: Predict, batches: Iterable[Batch], classes: Sequence[str]) -> Evaluation:
-    """Run `predict` over `batches` (pictures at the model's size) and gather what it said.
+def evaluate(
+    predict: Predict, batches: Iterable[Batch], classes: Sequence[str], *, features: bool = True
+) -> Evaluation:
+    """Run `predict` over `batches` (pictures at the model's size) and gather what it said. `features`: whether those of
+    the penultimate layer are kept.
 
     Raises: UsageError, for no pictures at all, or a model with another number of classes; DivergedError, for a model
     that answers NaN.
     """
     ids: list[str] = []
-    labels, logits, features = [], [], []
+    labels, logits, penultimate = [], [], []
     for batch in batches:
         scores = predict(batch.images)
         ids += batch.ids
         labels.append(batch.labels)
         logits.append(scores.logits)
-        features.append(scores.features)
+        if features:
+            penultimate.append(scores.features)
     if not ids:
         raise UsageError("there is no picture to evaluate on; choose a split that has some")
     return Evaluation(
-        tuple(classes), tuple(ids), np.concatenate(labels), np.concatenate(logits), np.concatenate(features)
+        tuple(classes),
+        tuple(ids),
+        np.concatenate(labels),
+        np.concatenate(logits),
+        np.concatenate(penultimate) if features else None,
     )

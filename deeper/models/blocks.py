@@ -192,7 +192,7 @@ class Convolution(nn.Module):
         self.activation = nn.ReLU(inplace=with_norm) if activation else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.fuses() and usable(x):
+        if self.fuses() and usable(x, torch.float32):
             return self.fused(x)
         if self.pads_as_tensorflow:
             x = pad_as_tensorflow(x, self.kernel, self.stride)

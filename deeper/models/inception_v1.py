@@ -86,7 +86,8 @@ class InceptionV1(nn.Module):
             deviation=deviation,
         )
         large = 5 if five_by_five else 3
-        # Constants of Krizhevsky et al. 2012, which the paper refers to.
+        # As in Caffe's bvlc_googlenet: k = 1 and alpha divided by the window. Krizhevsky et al. 2012, which the paper
+        # refers to, have the same numbers with k = 2 and alpha undivided.
         self.local_response = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75) if local_response else nn.Identity()
         trunk = Trunk(channels, style)
 

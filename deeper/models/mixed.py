@@ -155,7 +155,8 @@ class Mixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         one_type = x.dtype == computed_in(x)  # a pool keeps the type that it is given
-        if self.training and one_type and usable(x) and unwatched(self) and all(map(Branch.fuses, self._branches())):
+        fits = self.training and one_type and usable(x, torch.float32)  # the type of every layer that fuses
+        if fits and unwatched(self) and all(map(Branch.fuses, self._branches())):
             return self._fused(x)
         return torch.cat([branch(x) for branch in self.children()], 1)
 

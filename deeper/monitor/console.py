@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Literal, TextIO
 
 from rich.console import Console as RichConsole
 from rich.live import Live
@@ -39,17 +39,19 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 class Console:
-    """Shows events. `quiet` shows nothing at all; `stream` is standard error when not given."""
+    """Shows events. `quiet` shows nothing at all, and "progress" no progress but notices; `stream` is standard error when
+    not given."""
 
     def __init__(
         self,
         *,
-        quiet: bool = False,
+        quiet: bool | Literal["progress"] = False,
         stream: TextIO | None = None,
         seconds_between_lines: float = SECONDS_BETWEEN_LINES,
     ) -> None:
         self._stream = stream or sys.stderr
-        self._silent = quiet
+        self._silent = quiet is True
+        self._notices_only = quiet == "progress"
         self._live_wanted = not quiet and is_terminal(self._stream)
         self._rich: RichConsole | None = None
         if self._live_wanted:
@@ -64,7 +66,7 @@ class Console:
 
     def handle(self, event: Event) -> None:
         """Show one event. Never raises for a stream that cannot be written."""
-        if self._silent:
+        if self._silent or (self._notices_only and not isinstance(event, Notice)):
             return
         try:
             self._show(event)
@@ -141,7 +143,9 @@ class Console:
             nonlocal last
             now = time.monotonic()
             complete = done >= total
-            if self._silent or (now - last < pause and not (complete and self._live is not None)):
+            if self._silent or self._notices_only:
+                return
+            if now - last < pause and not (complete and self._live is not None):
                 return
             if self._rich is None and last == -math.inf and now - began < pause:
                 return  # what is over quickly needs no line in a log

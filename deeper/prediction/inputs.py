@@ -6,31 +6,35 @@ import glob
 import os
 import select
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from deeper.errors import DeeperError
+from deeper.errors import DeeperError, SourceError
 from deeper.prediction.answers import Failed, Named, Pause
 from deeper.prediction.classifier import surprise
-from deeper.prediction.video import SUFFIXES, frames, is_video
+from deeper.prediction.video import is_video, read_ahead
+from deeper.records.sources.walk import Found, walk
 
-# What is taken from a folder. A file that is named itself is tried whatever it is called.
-PICTURES = frozenset(
-    ".jpg .jpeg .png .webp .bmp .gif .tif .tiff .avif .heic .heif .ppm .pgm".split()  # noqa: SIM905
-)
 # Seconds without a line after which those that came are answered.
 _IDLE = 0.1
+# Decimals of seconds; videos count no finer.
+_MICROSECONDS = 6
 
 
-def find(paths: Sequence[str], listed: TextIO | None = None) -> Iterator[str | Pause]:
+def find(paths: Sequence[str], listed: TextIO | None = None) -> Iterator[str | Failed | Pause]:
     """The files that `paths` name, in order; what does not exist is yielded as it is, to be reported. `-` stands for the
-    lines of `listed` (standard input)."""
+    lines of `listed` (standard input). Of a folder, what `deeper build` would take: links are followed, hidden files and
+    texts passed over. Folders and links that cannot be read, and patterns and folders with nothing in them, are
+    `Failed`."""
     for path in paths:
         if path == "-":
             yield from _lines(sys.stdin if listed is None else listed)
         elif not os.path.lexists(path) and glob.has_magic(path):
-            for match in sorted(glob.glob(path, recursive=True)):
+            matches = sorted(glob.glob(path, recursive=True))
+            if not matches:
+                yield Failed(path, "no file matches this pattern")
+            for match in matches:
                 yield from _inside(match)
         else:
             yield from _inside(path)
@@ -38,30 +42,51 @@ def find(paths: Sequence[str], listed: TextIO | None = None) -> Iterator[str | P
 
 def pictures_of(
     paths: Sequence[str], every: float, listed: TextIO | None = None
-) -> Iterator[str | Named | Failed | Pause]:
+) -> Generator[str | Named | Failed | Pause, None, None]:
     """What is to be classified: files as they are, videos frame by frame, one each `every` seconds. A video that cannot be
     read is a `Failed`."""
     for path in find(paths, listed):
-        if isinstance(path, Pause) or not is_video(path):
+        if not isinstance(path, str) or not is_video(path):
             yield path
             continue
         try:
-            for seconds, frame in frames(path, every):
-                yield Named(f"{path}@{seconds:.2f}s", frame)
+            yield from _named(path, every)
         except DeeperError as error:
             yield Failed(path, str(error))
         except Exception as error:  # a decoder may raise nearly anything
             yield Failed(path, surprise(error))
 
 
-def _inside(path: str) -> Iterator[str]:
+def _named(path: str, every: float) -> Iterator[Named]:
+    """The frames of a video. Names have as many decimals as tell two frames apart."""
+    decimals, last, before = 2, -1.0, ""
+    for seconds, frame in read_ahead(path, every):
+        while (name := f"{path}@{seconds:.{decimals}f}s") == before and last < seconds and decimals < _MICROSECONDS:
+            decimals += 1
+        yield Named(name, frame)
+        last, before = seconds, name
+
+
+def _inside(path: str) -> Iterator[str | Failed]:
     if not os.path.isdir(path):
         yield path
         return
-    taken = PICTURES | SUFFIXES
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        yield from (os.path.join(folder, name) for name in sorted(names) if Path(name).suffix.lower() in taken)
+    try:
+        found = walk(Path(path))
+    except (SourceError, OSError) as error:
+        yield Failed(path, str(error))
+        return
+    # Names begin as the folder was given, also with "./", which `Path` leaves out.
+    above = os.path.join(Path(path), "")
+    yield from (os.path.join(path, one.path.removeprefix(above)) for one in sorted(found.files, key=_files_first))
+    yield from (Failed(os.path.join(path, one.id), one.reason) for one in found.rejected)
+    if not found.files and not found.rejected:
+        yield Failed(path, "no picture found in this folder")
+
+
+def _files_first(found: Found) -> tuple[tuple[bool, str], ...]:
+    """The order of the files of a folder before those of its sub-folders."""
+    return (*((True, folder) for folder in found.parts[:-1]), (False, found.parts[-1]))
 
 
 def _lines(listed: TextIO) -> Iterator[str | Pause]:

@@ -11,7 +11,8 @@ from deeper.prediction.answers import Prediction
 
 @dataclass(frozen=True)
 class Ranked:
-    """A picture and how undecided its answer is. `margin`: probability of the first class less that of the second."""
+    """A picture and how undecided its answer is. `margin`: probability of the first class less that of the second.
+    `index`: of its prediction among those given; names may repeat."""
 
     source: str
     first: str
@@ -19,6 +20,7 @@ class Ranked:
     probability: float
     margin: float
     unsure: str
+    index: int
 
 
 def rank_uncertain(predictions: Iterable[Prediction], count: int | None = None) -> list[Ranked]:
@@ -27,9 +29,9 @@ def rank_uncertain(predictions: Iterable[Prediction], count: int | None = None) 
     Pictures whose input is amiss (blank, inverted, …) come last: a label for them would teach little.
     """
     ranked = []
-    for one in predictions:
+    for index, one in enumerate(predictions):
         (first, high), (second, low) = one.top(2)
-        ranked.append(Ranked(one.source, first, second, high, high - low, one.unsure))
+        ranked.append(Ranked(one.source, first, second, high, high - low, one.unsure, index))
     amiss = [bool(one.unsure) and not one.unsure.startswith("no class") for one in ranked]
     order = sorted(range(len(ranked)), key=lambda number: (amiss[number], ranked[number].margin))
     return [ranked[number] for number in order[:count]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +11,14 @@ from deeper import files
 from deeper.errors import DatasetError, StorageError, printable
 from deeper.records import info as dataset_info
 from deeper.records import rejected as rejections
-from deeper.records.checks import class_notices, refuse_nothing, size_notices, usable_items
+from deeper.records.checks import (
+    asked_channels,
+    asked_group_by,
+    class_notices,
+    refuse_nothing,
+    size_notices,
+    usable_items,
+)
 from deeper.records.correcting import correct
 from deeper.records.corrections import read_corrections
 from deeper.records.info import FORMAT_VERSION, CorrectionsInfo, DatasetInfo, Sizes
@@ -32,15 +40,18 @@ def build(
 
     Two builds of one source with the same options are byte-identical, for any number of workers. `progress` is called
     with (pictures done, pictures in all). Stopped at any moment, it leaves nothing behind and what existed unharmed.
-    Raises: SourceError, when no picture is usable, a class has none to train on, or corrections are of another source; DatasetError, when `out` is not
-    what it should be; StorageError, when it cannot be written.
+    Raises: SourceError, when no picture is usable, a class has none to train on, or corrections are of another source;
+    UsageError, when an opened source was opened with other options; DatasetError, when `out` is not what it should be;
+    StorageError, when it cannot be written.
     """
     if options.add:
         from deeper.records.grow import grow, kept_group_by
 
-        group_by = kept_group_by(Path(out), options.group_by)
-        return grow(_opened(source, group_by), Path(out), options=options, progress=progress)
+        source = _opened(source, kept_group_by(Path(out), options.group_by))
+        options = replace(options, channels=asked_channels(source, options))
+        return grow(source, Path(out), options=options, progress=progress)
     source = _opened(source, options.group_by)
+    options = replace(options, group_by=asked_group_by(source, options), channels=asked_channels(source, options))
     began = time.perf_counter()
     out = Path(out)
     _refuse_existing(out)
@@ -66,7 +77,7 @@ def build(
             progress=progress,
         )
         rejected += written.rejected
-        refuse_nothing(written, rejected)
+        refuse_nothing(written, rejected, len(corrected.info.excluded) if corrected.info else 0)
         info = _describe(source, options, assignment, written, len(rejected), corrections)
         notices = [*source.notices, *assignment.notices, *corrected.notices, *_channel_notices(options, written)]
         notices += class_notices(info, options) + size_notices(written)

@@ -4,14 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deeper.errors import SourceError, printable
+from deeper.errors import SourceError, UsageError, printable
 from deeper.records.info import SPLITS, DatasetInfo
 from deeper.records.options import BuildOptions
-from deeper.records.sources import Item, Rejected, Source
+from deeper.records.sources import Item, Listing, Rejected, Source, SourceOptions
 from deeper.records.writing import TINY, Written
 
 # Where the largest class has so many times the pictures of the smallest, plain accuracy says little about that one.
 LOPSIDED = 10
+
+
+def asked_channels(source: Source, options: BuildOptions) -> int | None:
+    """The channels to convert to, as the options say or what `source` was opened with.
+
+    Raises: UsageError, where the two contradict each other.
+    """
+    opened = _opened_with(source)
+    if opened is None or opened.channels is None:
+        return options.channels
+    if options.channels not in (None, opened.channels):
+        raise UsageError(
+            f"the source was opened with channels {opened.channels}, and the build asks for {options.channels}; say it once"
+        )
+    return opened.channels
+
+
+def asked_group_by(source: Source, options: BuildOptions) -> str | None:
+    """What the pictures of a new dataset are grouped by, as the options say or what `source` was opened with.
+
+    Raises: UsageError, where the options say something that the source does not follow.
+    """
+    opened = _opened_with(source)
+    if options.group_by is None:
+        return opened.group_by if opened else None
+    refuse_other_groups(source, options.group_by, f"the build asks for group_by {printable(options.group_by)!r}")
+    return options.group_by
+
+
+def refuse_other_groups(source: Source, group_by: str, asked: str) -> None:
+    """Raises: UsageError, for a source that does not say what belongs together, or by another rule than `group_by`."""
+    opened = _opened_with(source)
+    if opened is not None and opened.group_by == group_by:
+        return
+    advice = "open the source with SourceOptions(group_by=…) of the same"
+    if source.items and all(item.group is None for item in source.items):
+        raise UsageError(f"{asked}, and no picture of the source has a group; {advice}")
+    if opened is not None:
+        how = "without group_by" if opened.group_by is None else f"with group_by {printable(opened.group_by)!r}"
+        raise UsageError(f"{asked}, and the source was opened {how}; {advice}")
+
+
+def _opened_with(source: Source) -> SourceOptions | None:
+    """What `open_source` was told; None for a source that somebody made himself: only its items can be looked at."""
+    return source.options if isinstance(source, Listing) else None
 
 
 def usable_items(source: Source) -> tuple[list[Item], list[Rejected]]:
@@ -28,11 +73,17 @@ def usable_items(source: Source) -> tuple[list[Item], list[Rejected]]:
     return items, rejected
 
 
-def refuse_nothing(written: Written, rejected: Sequence[Rejected]) -> None:
-    """Raises: SourceError, when no picture is left."""
+def refuse_nothing(written: Written, rejected: Sequence[Rejected], excluded: int = 0) -> None:
+    """Raises: SourceError, when no picture is left. `excluded`: how many the corrections leave out."""
     if written.kept:
         return
     first = f" (first: {printable(rejected[0].id)}: {printable(rejected[0].reason)})" if rejected else ""
+    if excluded:
+        others = f", and the {len(rejected):,} others cannot be used{first}" if rejected else ""
+        raise SourceError(
+            f"the corrections leave out {excluded:,} of {excluded + len(rejected):,} pictures of the source{others}: "
+            "nothing is left to build; take back some of these decisions"
+        )
     raise SourceError(
         f"none of the {len(rejected):,} pictures of the source can be used{first}; give a source with JPEG, PNG or "
         "other pictures that Pillow reads"

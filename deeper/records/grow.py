@@ -19,7 +19,7 @@ from deeper import files
 from deeper.errors import DatasetError, UsageError, nearest, printable
 from deeper.records import info as dataset_info
 from deeper.records import rejected as rejections
-from deeper.records.checks import class_notices, refuse_nothing, size_notices, usable_items
+from deeper.records.checks import class_notices, refuse_nothing, refuse_other_groups, size_notices, usable_items
 from deeper.records.dataset import Dataset
 from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo
 from deeper.records.lock import locked
@@ -72,13 +72,11 @@ def kept_group_by(out: Path, given: str | None) -> str | None:
 
 
 def _refuse_ungrouped(dataset: Dataset, source: Source) -> None:
-    """Raises: UsageError, for an opened source that does not say what belongs together where the dataset does."""
+    """Raises: UsageError, for an opened source that does not say what belongs together as the dataset does."""
     kept = dataset.info.group_by
-    if kept is not None and source.items and all(item.group is None for item in source.items):
-        raise UsageError(
-            f"the dataset {printable(dataset.path)} was built with --group-by {printable(kept)!r}, and no picture of the "
-            "source has a group; open the source with SourceOptions(group_by=…) of the same"
-        )
+    if kept is not None:
+        built = f"the dataset {printable(dataset.path)} was built with --group-by {printable(kept)!r}"
+        refuse_other_groups(source, kept, built)
 
 
 def _grow(
@@ -87,6 +85,11 @@ def _grow(
     info = dataset.info
     if options.channels not in (None, info.channels):
         raise UsageError(f"the dataset has {info.channels} channels; --channels {options.channels} cannot change that")
+    if options.seed not in (BuildOptions.seed, info.seed):
+        raise UsageError(
+            f"the dataset was built with seed {info.seed}, by which new pictures are drawn too; leave --seed out with "
+            "--add, or build all pictures anew"
+        )
     items, rejected = usable_items(source)
     workers = worker_count(items, options.workers)
     again = reapply(items, info.corrections, dataset.path, workers)
@@ -120,7 +123,7 @@ def _grow(
                 _joined(dataset, classes, written), drawn=drawn, additions=number, versions=dataset_info.versions()
             )
             notices += class_notices(info, options) + size_notices(written)
-        elif not same:
+        elif not same and not again.excluded:
             refuse_nothing(written, rejected)
         # Also where there is nothing to add but names: what the report counts must be found in the list.
         if written.kept or listed != before:
@@ -138,7 +141,7 @@ def _grow(
         splits={name: split.count for name, split in info.splits.items()},
         classes=info.classes,
         seconds=time.perf_counter() - began,
-        notices=tuple(notices + _notices(info, options, written, same)),
+        notices=tuple(notices + _notices(info, written, same, again.excluded)),
     )
 
 
@@ -292,10 +295,12 @@ def _in_place(folder: Path, target: Path) -> Iterator[None]:
         raise
 
 
-def _notices(info: DatasetInfo, options: BuildOptions, written: Written, same: int) -> list[str]:
+def _notices(info: DatasetInfo, written: Written, same: int, excluded: int) -> list[str]:
     notices = []
     if same:
         notices.append(f"{same:,} pictures are in the dataset already, byte for byte, and were skipped")
+    if excluded:
+        notices.append(f"{excluded:,} pictures were left out by the dataset's corrections, and stay out")
     if written.channels[3] and info.channels == 1:
         notices.append(f"{written.channels[3]:,} colour pictures are read as grey, as the dataset is grey")
     for name in ("validation", "test"):

@@ -18,19 +18,23 @@ class BuildOptions:
 
     validation: float | int | None = None
     """Share of the training pictures that become the validation split (below 1), or how many (1 and more); 0 for none.
-    Only where the source has no such split. Default: 0.1."""
+    Either way each class gives its share, and at least one picture where it has enough. Only where the source has no such
+    split. Default: 0.1."""
     test: float | int | None = None
     """The same for the test split. Default: 0.1."""
     seed: int = 0
-    """Of the draw of the splits and of the stored order of the training pictures."""
+    """Of the draw of the splits and of the stored order of the training pictures. With `add` the dataset's own holds;
+    another is refused."""
     group_by: str | None = None
-    """What the source was opened with to keep pictures together in one split; written into dataset.json."""
+    """What keeps pictures together in one split, as in `SourceOptions`; written into dataset.json. A source that is opened
+    already must have been opened with the same; what it was opened with need not be said again."""
     shard_megabytes: float = 64
     """A new file is begun when the next record would take it over this size."""
     workers: int | None = None
     """Processes that read and decode; all processors by default. The result does not depend on it."""
     channels: int | None = None
-    """1 (grey) or 3 (colour): what pictures are converted to when read. Default: 3 if any picture has colour."""
+    """1 (grey) or 3 (colour): what pictures are converted to when read. Default: what the source was opened with, else 3
+    if any picture has colour."""
     add: bool = False
     """Append to the dataset instead of making a new one."""
     new_classes: bool = False

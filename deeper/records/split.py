@@ -12,6 +12,8 @@ always keeps one. A group of more than twice the share of its class stays in tra
 itself (0.1), pushed just so far that it agrees with the old pictures of the class: not below the highest number that is
 in the split, not above the lowest that is beyond it. Old pictures are never assigned again, so none can move, and old
 and new ones lie on the same sides of the same thresholds. A new picture of an old group follows its group.
+
+Where the source gives a split to some pictures of a group and leaves others open, the open ones follow the given ones.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numpy as np
 
 from deeper import draws
 from deeper.errors import UsageError, printable
+from deeper.records.info import SPLITS
 from deeper.records.options import DEFAULT_SHARE, BuildOptions
 
 # The lowest numbers first.
@@ -63,7 +66,8 @@ def assign(members: Sequence[Member], options: BuildOptions) -> Assignment:
 
     Raises: UsageError, when validation and test leave nothing to train on.
     """
-    splits = [member.split or "train" for member in members]
+    home = _given_homes(members)
+    splits = [member.split or home.get(member.group) or "train" for member in members]
     given = {member.split for member in members if member.split}
     pool = [position for position, split in enumerate(splits) if split == "train"]
     notices = [
@@ -84,8 +88,12 @@ def assign(members: Sequence[Member], options: BuildOptions) -> Assignment:
         if name in shares:
             count = sum(split == name for split in drawn.values())
             by_group = ", groups whole" if any(members[position].group for position in pool) else ""
+            classes = Counter(members[position].label for position in pool)
+            # Of a small class the share would be less than one picture, but none shall be missing.
+            raised = any(shares[name] * pictures < 1 for pictures in classes.values() if pictures > 1)
+            least = ", at least one" if raised else ""
             notices.append(
-                f"{name}: {count:,} of {len(pool):,} pictures drawn ({shares[name]:.3g} of each class{by_group}); "
+                f"{name}: {count:,} of {len(pool):,} pictures drawn ({shares[name]:.3g} of each class{least}{by_group}); "
                 f"--{name} 0 for none"
             )
     notices += _torn_groups(members, splits)
@@ -94,11 +102,14 @@ def assign(members: Sequence[Member], options: BuildOptions) -> Assignment:
 
 def assign_more(members: Sequence[Member], old: Sequence[Member], drawn: Mapping[str, float], seed: int) -> Assignment:
     """The splits of pictures that join the `old` ones, of which every `split` is set."""
-    home = {member.group: member.split for member in old if member.group is not None and member.split}
+    old_home: dict[str | None, str] = {
+        member.group: member.split for member in old if member.group is not None and member.split
+    }
+    given_home = _given_homes(members)
     splits: list[str] = []
     pool: list[int] = []
     for position, member in enumerate(members):
-        followed = home.get(member.group) if member.group is not None else None
+        followed = old_home.get(member.group) or (given_home.get(member.group) if member.split is None else None)
         splits.append(followed or member.split or "train")
         if followed is None and member.split in (None, "train"):
             pool.append(position)
@@ -118,6 +129,19 @@ def assign_more(members: Sequence[Member], old: Sequence[Member], drawn: Mapping
     grown = set(pool).difference(fresh)
     notices = _beyond_share([splits[position] for position in grown], drawn) + _torn_groups(members, splits)
     return Assignment(tuple(splits), drawn, tuple(notices))
+
+
+def _given_homes(members: Sequence[Member]) -> dict[str | None, str]:
+    """Group → split that its open pictures follow, where the source gives one to others of the group.
+
+    Not where that is `train`, from which whole groups are drawn. Of several, which the source tears apart itself, the
+    first in the order of `SPLITS`: the open pictures then add nothing to what is judged.
+    """
+    given: dict[str, set[str]] = defaultdict(set)
+    for member in members:
+        if member.group is not None and member.split is not None:
+            given[member.group].add(member.split)
+    return {group: min(splits, key=SPLITS.index) for group, splits in given.items() if "train" not in splits}
 
 
 def _asked(options: BuildOptions) -> list[tuple[str, float | int | None]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tomli_w
 
 from deeper import checkpoint, files
-from deeper.errors import RunError, nearest_path, printable, typed
+from deeper.errors import RunError, UsageError, nearest_path, printable, typed
 from deeper.records import Dataset
 from deeper.runs.machine import Machine
 from deeper.runs.origin import Origin
@@ -139,7 +139,10 @@ class Run:
             )
         if isinstance(plain.get("fold"), dict):
             plain["fold"].setdefault("drawn", "pictures")
-        self.config = from_plain(Config, plain, f"{printable(self.path)}/config.toml")
+        try:
+            self.config = from_plain(Config, plain, f"{printable(self.path)}/config.toml")
+        except UsageError as error:
+            raise RunError(f"{error}; put the old config.toml back, or train again into a new folder") from None
 
     @property
     def checkpoints(self) -> Path:
@@ -202,8 +205,20 @@ class Run:
 
 
 def write_config(path: Path, config: Config) -> None:
-    """Write `config.toml` atomically."""
-    files.write_text(path / "config.toml", tomli_w.dumps(to_plain(config)))
+    """Write `config.toml` atomically. Raises: as `as_toml`; StorageError."""
+    files.write_bytes(path / "config.toml", as_toml(config))
+
+
+def as_toml(config: Config) -> bytes:
+    """What `config.toml` holds. Raises: RunError, for a path in it whose bytes are no UTF-8, which TOML cannot hold."""
+    text = tomli_w.dumps(to_plain(config))
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        line = text[: error.end].rpartition("\n")[2] + text[error.end :].partition("\n")[0]
+        raise RunError(
+            f"config.toml would hold {printable(line)}, which is no UTF-8: rename that file or folder"
+        ) from None
 
 
 def relative_dataset(dataset: Path, run: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from deeper.errors import DatasetError, RunError, UsageError, nearest, printable
 from deeper.evaluation import Comparison, Evaluation, compare, evaluate
 from deeper.images import Preprocess
 from deeper.inference import predictor
-from deeper.records import Dataset, Split
+from deeper.records import Dataset, Part, Split
 from deeper.runs.dataset import dataset_for, is_dataset
 from deeper.runs.folder import Run, is_run
 from deeper.runs.pictures import fold_members, share_members
@@ -39,36 +39,59 @@ def evaluate_run(
     workers: int | None = None,
     model: str | None = None,
     notice: Callable[[str], None] | None = None,
+    features: bool = True,
 ) -> Evaluation:
     """Judge a run, interrupted ones included, or a bundle folder.
 
     `source`: a dataset or source, the run's own when None. `split`: `train`, `validation`, `test`, or `all` for every
     picture; when None `test`, or all pictures of a source that has no splits of its own and that the run was not trained
-    on. `notice`: told what was chosen, and how many of the pictures were trained on. `checkpoint`: `best`, `last` or a
-    step; the bundle's weights when None, or the last checkpoint's where there is no bundle yet. `precision`: `fp32` or
-    `bf16`, fp32 when None.
+    on. Without a source, `validation` of a part of a cross-validation is what it held out. `notice`: told what was
+    chosen, and how many of the pictures were trained on. `checkpoint`: `best`, `last` or a step; the bundle's weights
+    when None, or the last checkpoint's where there is no bundle yet. `precision`: `fp32` or `bf16`, fp32 when None.
+    `features`: whether those of the penultimate layer are kept; of a million pictures they are 10 GB.
 
     Raises: RunError, BundleError, DatasetError, SourceError; UsageError, for classes that do not match.
     """
     opened = run if isinstance(run, Run) else (Run(run) if is_run(Path(run)) else None)
     place = opened.path if opened else Path(str(run))
     network, preprocess, classes = open_network(place, opened, checkpoint, model)
+    held: list[Part] = []
     if source is None:
         if opened is None:
             raise UsageError(f"{printable(place)} is a bundle: say which dataset to judge it on")
         dataset, split = opened.dataset(), split or "test"
+        if opened.config.fold is not None and split == "validation":
+            held = _held_out(opened, dataset, notice or _unheard)
     else:
         dataset, split = _choice(source, split, notice or _unheard, [opened or place])
-    if notice and opened and (source is not None or split == ALL) and (learned := trained_on(opened, dataset, split)):
-        notice(learned)
+    if notice and opened and not held:
+        # Of a run's own splits their names say it, but not where it was trained on a part of several.
+        doubtful = source is not None or split == ALL or opened.config.fold is not None
+        if doubtful and (learned := trained_on(opened, dataset, split)):
+            notice(learned)
     to_ours = label_map(classes, dataset)
     device = choose_device(device)
     predict = predictor(network.to(device), preprocess, device=device, precision=precision or "fp32")
     names = _named(dataset, split)
-    parts = [open_pictures(dataset.split(name), preprocess, workers=workers) for name in names]
+    judged: Sequence[Split | Part] = held or [dataset.split(name) for name in names]
+    parts = [open_pictures(one, preprocess, workers=workers) for one in judged]
     pictures: Pictures = parts[0] if len(parts) == 1 else Joined(parts)
     batches = (replace(batch, labels=to_ours[batch.labels]) for batch in in_order(pictures, _BATCH))
-    return with_original(evaluate(predict, batches, classes), dataset, names)
+    found = evaluate(predict, batches, classes, features=features)
+    # What a fold held out is of two splits: which of those left out would be in it, nobody knows.
+    return found if held else with_original(found, dataset, names)
+
+
+def _held_out(run: Run, own: Dataset, notice: Callable[[str], None]) -> list[Part]:
+    """The pictures that a part of a cross-validation did not train on, in the order in which it validated on them."""
+    learned = _learned(run, own)
+    parts = [Part(own.split(name), np.flatnonzero(chosen)) for name, (_, chosen) in learned.items() if chosen.any()]
+    total = sum(len(chosen) for _, chosen in learned.values())
+    notice(
+        f"validation of {printable(run.path)} is what it held out: {sum(map(len, parts)):,} of the {total:,} pictures of "
+        f"{' and '.join(learned)}"
+    )
+    return parts
 
 
 def judged_on(
@@ -161,7 +184,7 @@ def trained_on(run: Run, dataset: Dataset, split: str) -> str | None:
 def _learned(run: Run, own: Dataset) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Of its dataset's training and validation pictures: which a run was trained on, and by which its weights were
     chosen."""
-    splits = [own.split(name) for name in ("train", "validation") if name in _named(own, ALL)]
+    splits = [own.split(name) for name in _teaching(own)]
     if run.config.fold is not None:
         ends = np.cumsum([len(one) for one in splits])[:-1]
         held = np.split(fold_members(splits, run.config.fold), ends)
@@ -174,6 +197,11 @@ def _learned(run: Run, own: Dataset) -> dict[str, tuple[NDArray[np.bool_], NDArr
             taught = np.isin(np.arange(len(one)), share_members(one.labels, one.keys, run.config.share))
         found[one.name] = (taught, chosen)
     return found
+
+
+def _teaching(own: Dataset) -> list[str]:
+    """The splits that a training takes its pictures from."""
+    return [name for name in ("train", "validation") if name in _named(own, ALL)]
 
 
 def positions_in(part: Split, other: Split) -> NDArray[np.int64]:
@@ -253,10 +281,13 @@ def compare_runs(
     device: str = "auto",
     precision: str | None = None,
     model: str | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Judge runs on one split (as `evaluate_run` chooses it) and compare them; each goes by its folder's name, or by its path where names repeat.
+    """Judge runs on one split (as `evaluate_run` chooses it) and compare them; each goes by its folder's name, or by its
+    path where names repeat. `notice`: told what was chosen, and how many of the pictures a run was trained on.
 
-    Raises: as `evaluate_run` and `compare`; UsageError, for fewer than two runs or the same run twice.
+    Raises: as `evaluate_run` and `compare`; UsageError, for fewer than two runs or the same run twice, or for runs whose
+    own datasets have other pictures under the same names.
     """
     if len(runs) < 2:
         raise UsageError("name at least two runs to compare")
@@ -268,13 +299,54 @@ def compare_runs(
     shown = [str(run) if names.count(name) > 1 else name for run, name in zip(runs, names, strict=True)]
     if source is not None and all(place.is_dir() for place in places):
         # Once for all: of its own dataset a run alone would be judged on test, another on all pictures.
-        source, split = _choice(source, split, _unheard, runs)
+        source, split = _choice(source, split, notice or _unheard, runs)
+    if source is None:
+        _refuse_namesakes({name: Run(run) for name, run in zip(shown, runs) if is_run(Path(run))}, split or "test")
     return compare(
         {
-            name: evaluate_run(run, source, split=split, device=device, precision=precision, model=model)
+            name: evaluate_run(
+                run,
+                source,
+                split=split,
+                device=device,
+                precision=precision,
+                model=model,
+                notice=notice,
+                features=False,
+            )
             for name, run in zip(shown, runs, strict=True)
         }
     )
+
+
+def _refuse_namesakes(runs: Mapping[str, Run], split: str) -> None:
+    """Raises: UsageError, where a picture of one run's own dataset is another in another run's: photographs of two
+    folders may well have the same names, and a paired test would pair them."""
+    if len({run.config.dataset_hash for run in runs.values()}) < 2:
+        return
+    (first_name, first), *others = runs.items()
+    ours = _own_splits(first, split)
+    for name, other in others:
+        if other.config.dataset_hash == first.config.dataset_hash:
+            continue
+        theirs = _own_splits(other, split)
+        named = {identifier for one in theirs for identifier in one.ids}
+        for part in ours:
+            same = np.logical_or.reduce([positions_in(part, one) >= 0 for one in theirs])
+            odd = [identifier for identifier, alike in zip(part.ids, same) if not alike and identifier in named]
+            if odd:
+                raise UsageError(
+                    f"{printable(first_name)} and {printable(name)} were trained on datasets of their own, in which "
+                    f"{len(odd):,} pictures have the same names and are others, {printable(min(odd))} among them; compare "
+                    "them on one dataset (--source)"
+                )
+
+
+def _own_splits(run: Run, split: str) -> list[Split]:
+    """Those of a run's dataset that the pictures judged are in."""
+    own = run.dataset()
+    held = run.config.fold is not None and split == "validation"
+    return [own.split(name) for name in (_teaching(own) if held else _named(own, split))]
 
 
 def _unheard(text: str) -> None:

@@ -115,7 +115,7 @@ def learn_curve(
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
     workers: int | None = None,
-    quiet: bool = False,
+    quiet: bool | Literal["progress"] = False,
 ) -> LearningCurve:
     """Train on `shares` per cent of each class's training pictures, `seeds` times each, judge all on the validation
     pictures, and say whether more pictures would help.

@@ -83,14 +83,19 @@ def at_size(pictures: Pictures, fit: Preprocess) -> Pictures:
     return Fitted(pictures, replace(fit, crop=1.0))
 
 
+def has_validation(dataset: Dataset) -> bool:
+    """Whether there is a picture to validate on."""
+    splits = dataset.info.splits
+    return "validation" in splits and splits["validation"].count > 0
+
+
 def open_both(opener: Opener, store: float, fold: Fold | None, share: float | None) -> tuple[Pictures, Pictures | None]:
     """Training pictures at store size and validation pictures at the network's, or None where there are none."""
-    splits = opener.dataset.info.splits
-    has_validation = "validation" in splits and splits["validation"].count > 0
+    validated = has_validation(opener.dataset)
     training = opener.training("train", store, share)
     if fold is None:
-        return training, opener.validation("validation") if has_validation else None
-    names = ["train", "validation"] if has_validation else ["train"]
+        return training, opener.validation("validation") if validated else None
+    names = ["train", "validation"] if validated else ["train"]
     at_store = Joined([training, *(opener.training(name, store) for name in names[1:])])
     whole = Joined([opener.validation(name) for name in names])
     chosen = fold_members([opener.dataset.split(name) for name in names], fold)

@@ -70,6 +70,17 @@ def _override(plain: dict[str, Any], assignments: Mapping[str, Any]) -> dict[str
     return result
 
 
+def _exchange(plain: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Where another optimizer or schedule than the recipe's is asked for, let it begin from its own defaults: the
+    recipe's numbers mean nothing to it."""
+    for kind in ("optimizer", "schedule"):
+        if isinstance(asked.get(kind), str):
+            plain[kind] = {"name": asked.pop(kind)}
+        name = asked.get(f"{kind}.name")
+        if isinstance(name, str) and name != plain[kind]["name"]:
+            plain[kind] = {"name": name}
+
+
 def _distortions(
     recipe: Sequence[AnyDistortion], added: Sequence[str], removed: Sequence[str]
 ) -> tuple[AnyDistortion, ...]:
@@ -99,8 +110,9 @@ def make_plan(
     progress: Progress | None = None,
 ) -> Plan:
     """Decide a run. `overrides`: dotted option names to values, e.g. `{"optimizer.rate": 0.01}`; None means not given,
-    `NOTHING` that the option is to be None whatever the recipe says. `progress(done, total)`: bytes of weights that are
-    downloaded.
+    `NOTHING` that the option is to be None whatever the recipe says. Another `optimizer` or `schedule`, by its name
+    alone, begins from its own defaults; early stopping keeps the best weights unless `keep_best` is given too.
+    `progress(done, total)`: bytes of weights that are downloaded.
 
     Raises: UsageError, for names or values that cannot be; DatasetError, for a dataset with nothing to tell apart; as
     `open_initial`, for weights.
@@ -141,13 +153,12 @@ def make_plan(
         if initial is not None:
             reasons.append("recipe fine-tune, because the weights were trained before (choose with --recipe)")
     plain = recipes.load(recipe, model, with_weights=initial is not None)
-    if isinstance(asked.get("optimizer"), str):
-        # Another optimizer than the recipe's begins from its own defaults.
-        plain["optimizer"] = {"name": asked.pop("optimizer")}
+    plain = {**to_plain(Options()), **plain}
+    _exchange(plain, asked)
     if "batch" in given:
         # A batch that was asked for holds at every size.
         plain["stages"] = [{**stage, "batch": None} for stage in plain.get("stages", [])]
-    plain = _override({**to_plain(Options()), **plain}, asked)
+    plain = _override(plain, asked)
     plain["model"] = model
     where = f"recipe {recipe!r}" + (" with your options" if asked else "")
     options = from_plain(Options, plain, where)
@@ -157,6 +168,9 @@ def make_plan(
         )
     chosen = _distortions(options.distortions, distort, no_distort)
     options = from_plain(Options, {**plain, "distortions": to_plain(chosen)}, where)
+    if options.early_stopping is not None and "keep_best" not in given:
+        # Those that it stopped at validated worse.
+        options = replace(options, keep_best=True)
     options, why_length = _fitting(options, dataset, given)
     if why_length:
         reasons.append(why_length)
@@ -164,17 +178,18 @@ def make_plan(
     if side_given is not None and options.height is None and options.width is None:
         options = replace(options, height=side_given, width=side_given)
     native, why_size = native_size(model)
+    size = (native, native) if native is not None else None
     if initial is not None:
         options = adopted(options, initial, given)
         if initial.size is not None:
-            native, why_size = max(initial.size), "the size the weights were trained at"
+            size, why_size = initial.size, "the size the weights were trained at"
     side = largest_side(dataset)
-    if native is None:
-        native, why_size = side, "the size of the pictures"
+    if size is None:
+        size, why_size = (side, side), "the size of the pictures"
     elif initial is None and model == "nielsen" and side <= SMALL_PICTURE:
-        native, why_size = max(side, 12), "the size of the pictures"
-    height = options.height or native
-    width = options.width or native
+        size, why_size = (max(side, 12),) * 2, "the size of the pictures"
+    height = options.height or size[0]
+    width = options.width or size[1]
     if options.height is None and options.width is None:
         reasons.append(f"input {height}×{width}: {why_size} (choose with --size)")
     stages_for(options, height, width)

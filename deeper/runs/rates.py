@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from deeper import files
 from deeper.distortions import Policy
@@ -81,7 +81,7 @@ def find_rate(
     device: str = "auto",
     workers: int | None = None,
     out: str | Path | None = None,
-    quiet: bool = False,
+    quiet: bool | Literal["progress"] = False,
 ) -> FoundRate:
     """Search the learning rate that `deeper.train` with the same arguments should peak at.
 

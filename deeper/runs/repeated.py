@@ -11,11 +11,14 @@ from typing import Any
 
 from deeper import files
 from deeper.errors import RunError, UsageError, printable
+from deeper.records import Dataset
 from deeper.runs.folder import Fold, is_run
 from deeper.runs.interrupts import Interrupts
+from deeper.runs.pictures import has_validation
 from deeper.runs.result import Result
 
 SUMMARY = "summary.json"
+_UNJUDGED = "a series needs validation pictures to compare by; build the dataset with --validation 0.1"
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def repeat(out: Path, names: Sequence[str], train_one: Callable[[Path, int], Res
             complete = False
             break
         if result.validation is None:
-            raise RunError("a series needs validation pictures to compare by; build the dataset with --validation 0.1")
+            raise RunError(_UNJUDGED)
         done.append(name)
         accuracies.append(float(result.validation.accuracy))
         summary = Summary(tuple(done), tuple(accuracies), complete=len(done) == len(names))
@@ -77,6 +80,15 @@ def repeat(out: Path, names: Sequence[str], train_one: Callable[[Path, int], Res
             complete = False  # the signal came too late for this run to stop
             break
     return Summary(tuple(done), tuple(accuracies), complete)
+
+
+def refuse_unjudged(dataset: Dataset) -> None:
+    """To be asked before the first of several trainings with other seeds; folds find pictures to validate on.
+
+    Raises: RunError, for a dataset without validation pictures.
+    """
+    if not has_validation(dataset):
+        raise RunError(_UNJUDGED)
 
 
 def seed_names(first: int, count: int) -> list[str]:

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deeper.distortions import Policy
-from deeper.errors import UsageError
+from deeper.errors import UsageError, printable
 from deeper.inference import check_device
 from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.records.writing import ended_by_sigterm
 from deeper.runs.auditing import warn_before_training
 from deeper.runs.dataset import dataset_for
-from deeper.runs.folder import Config, Fold, PictureFacts, Run, is_run, relative_dataset
+from deeper.runs.folder import Config, Fold, PictureFacts, Run, as_toml, is_run, relative_dataset
 from deeper.runs.machine import changes, versions
+from deeper.runs.pictures import has_validation
 from deeper.runs.place import held, refuse_taken, reserved
 from deeper.runs.plan import Plan, make_plan
 from deeper.runs.result import Handler, Result
@@ -50,7 +51,7 @@ def train(
     share: float | None = None,
     audit: bool = True,
     existing: Literal["refuse", "resume"] = "refuse",
-    quiet: bool = False,
+    quiet: bool | Literal["progress"] = False,
     handlers: Sequence[Handler] = (),
 ) -> Result:
     """Train a network on `source` into a run folder.
@@ -61,11 +62,12 @@ def train(
     `Options` to values.
     `share`: train on this share of each class's training pictures only, in (0, 1]; smaller shares lie within larger
     ones. `audit`: when the recipe flips or rotates far, first see by small networks which classes cannot bear it, and
-    say so (not when `quiet`); the training is the same. `existing`: what to do where `out` holds a run already; "resume"
-    goes on with it, provided that it is this very training. `handlers`: called with every event, after the built-in ones.
+    say so (not where `quiet` is True); the training is the same. `existing`: what to do where `out` holds a run already;
+    "resume" goes on with it, provided that it is this very training. `quiet`: show nothing, or with "progress" no
+    progress but notices and warnings. `handlers`: called with every event, after the built-in ones.
 
-    Raises: UsageError, SourceError, DatasetError; RunError, when `out` already holds a run (with "resume": of another
-    training) or other files; DivergedError.
+    Raises: UsageError, also for early stopping without validation pictures; SourceError, DatasetError; RunError, when
+    `out` already holds a run (with "resume": of another training) or other files; DivergedError.
     """
     if fold is not None and share is not None:
         raise UsageError(
@@ -102,6 +104,11 @@ def train(
         refuse_other(target, dataset, plan.options, fold=fold, share=share, policy=plain)
         chosen_device = None if device == "auto" else device
         return resume(target, device=chosen_device, workers=workers, quiet=quiet, handlers=handlers)
+    if plan.options.early_stopping is not None and fold is None and not has_validation(dataset):
+        raise UsageError(
+            f"{printable(dataset.path)} has no validation pictures, by which early stopping decides; build it with "
+            "--validation 0.1, or leave --early-stopping out"
+        )
     stem = f"{dataset.info.name}-{plan.options.model.rpartition(':')[2]}-{plan.options.recipe}"
     with reserved(target, stem) as place:
         shown: dict[str, Callable[[int, int], None]] = {}
@@ -115,8 +122,9 @@ def train(
             # From here on a termination leaves as little behind as Ctrl-C does.
             with ended_by_sigterm():
                 config = configure(plan, dataset, place, device=device, policy=chosen_policy, notice=say)
+                as_toml(config)  # it is written after the first steps only, which may take minutes
                 work = Work(place, replace(config, fold=fold, share=share), dataset, workers, console, handlers)
-                if audit and not quiet:
+                if audit and quiet is not True:
                     warn_before_training(dataset, plan.options, chosen_policy, say, checked)
                 work.begin()
         except (KeyboardInterrupt, SystemExit):
@@ -162,12 +170,12 @@ def resume(
     *,
     device: str | None = None,
     workers: int | None = None,
-    quiet: bool = False,
+    quiet: bool | Literal["progress"] = False,
     handlers: Sequence[Handler] = (),
 ) -> Result:
     """Go on with an interrupted run from its newest readable checkpoint, to the bit as if it had not been interrupted.
 
-    On another device or machine it goes on too, but not bit-identically, and says so.
+    On another device or machine it goes on too, but not bit-identically, and says so. `quiet`: as in `train`.
 
     Raises: RunError, when there is no run, another process trains in it, or its dataset is another one now.
     """

@@ -20,6 +20,7 @@ from deeper.serving.parsing import parse_json, picture_shapes, unpacked_base64, 
 from deeper.web import Refused, json_response
 
 _SIGNATURE = "serving_default"
+_INPUT = "image"
 
 
 def status(versions: Sequence[Version]) -> dict[str, Any]:
@@ -35,9 +36,7 @@ def metadata(version: Version) -> dict[str, Any]:
     size = [{"size": str(one), "name": ""} for one in (-1, fit.height, fit.width, fit.channels)]
     count = [{"size": "-1", "name": ""}, {"size": str(len(version.classifier.classes)), "name": ""}]
     signature = {
-        "inputs": {
-            "image": {"dtype": "DT_UINT8", "tensor_shape": {"dim": size, "unknown_rank": False}, "name": "image"}
-        },
+        "inputs": {_INPUT: {"dtype": "DT_UINT8", "tensor_shape": {"dim": size, "unknown_rank": False}, "name": _INPUT}},
         "outputs": {
             name: {"dtype": kind, "tensor_shape": {"dim": dim, "unknown_rank": False}, "name": name}
             for name, kind, dim in (
@@ -94,9 +93,9 @@ def read(body: bytes, size: tuple[int, ...], most: int) -> tuple[bool, Pictures]
     by_row = "instances" in plain
     given = plain["instances"] if by_row else plain["inputs"]
     if isinstance(given, dict) and not by_row and "b64" not in given:
-        if len(given) != 1:
-            raise Refused(400, "inputs must name one tensor, image")
-        given = next(iter(given.values()))
+        if set(given) != {_INPUT}:
+            raise Refused(400, f"inputs must name one tensor, {_INPUT}")
+        given = given[_INPUT]
     if not isinstance(given, list):
         given = [given] if isinstance(given, dict) else None
     if not given:
@@ -107,7 +106,7 @@ def read(body: bytes, size: tuple[int, ...], most: int) -> tuple[bool, Pictures]
 
 
 def _pictures(given: list[Any], size: tuple[int, ...]) -> Pictures:
-    pictures = [one["image"] if isinstance(one, dict) and set(one) == {"image"} else one for one in given]
+    pictures = [one[_INPUT] if isinstance(one, dict) and set(one) == {_INPUT} else one for one in given]
     if all(isinstance(one, dict) and set(one) == {"b64"} for one in pictures):
         return unpacked_base64([one["b64"] for one in pictures], "b64")
     if any(not isinstance(one, list) for one in pictures):

@@ -2,7 +2,8 @@
 batch norm does meanwhile. What the options mean stands at `deeper.training.options.FineTuning`.
 
 The blocks of a network are taken in the order in which it registers them, which for every network of the catalog is
-their order from input to output; a network of one's own should be written so too.
+their order from input to output; a network of one's own should be written so too. What a container has of parameters
+itself (an embedding of positions) comes before the layers in it.
 """
 
 from __future__ import annotations
@@ -55,8 +56,12 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
 def _children(module: nn.Module, path: str, layers: int) -> Iterator[tuple[str, nn.Module]]:
     for name, child in module.named_children():
         inside = sum(1 for _ in _layers(child))
-        own = next(child.parameters(recurse=False), None) is not None
-        if inside > _CONTAINER * layers and not own:
+        own = [*child.parameters(recurse=False)]
+        # A layer of PyTorch's is one piece, also where it has parts (attention).
+        whole = bool(own) and (inside == 1 or type(child).__module__.startswith("torch.nn."))
+        if inside > _CONTAINER * layers and not whole:
+            if own:
+                yield f"{path}{name}", nn.ParameterList(own)
             yield from _children(child, f"{path}{name}.", layers)
         elif inside:
             yield f"{path}{name}", child

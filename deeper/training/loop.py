@@ -42,25 +42,26 @@ Judge: TypeAlias = Callable[[nn.Module, tuple[int, int]], Any]
 """A model in evaluation mode and the (height, width) in pixels to evaluate it at → its Evaluation."""
 
 
-def _check(state: State, classes: int, means: dict[str, float]) -> None:
+def _check(state: State, classes: int, means: dict[str, float], kept: bool) -> None:
     loss = means["loss"]
     limit = DIVERGED_FACTOR * math.log(max(2, classes))
     if math.isfinite(loss) and loss <= limit:
         return
-    raise _diverged(state, f"the mean loss is {loss:.4g} (guessing costs {math.log(max(2, classes)):.3g})")
+    raise _diverged(state, f"the mean loss is {loss:.4g} (guessing costs {math.log(max(2, classes)):.3g})", kept)
 
 
-def _check_weights(state: State) -> None:
+def _check_weights(state: State, kept: bool) -> None:
     """A step can end in infinite weights while its own loss was finite; they must not become the newest checkpoint."""
     if not state.is_finite(state.tensors()):
-        raise _diverged(state, "weights are no longer finite")
+        raise _diverged(state, "weights are no longer finite", kept)
 
 
-def _diverged(state: State, what: str) -> DivergedError:
+def _diverged(state: State, what: str, kept: bool) -> DivergedError:
+    """`kept`: whether there is a checkpoint."""
     rate = state.options.optimizer.rate
     return DivergedError(
         f"training diverged by step {state.step:,}: {what}; lower the rate (it was {rate:g}; try --rate {rate / 5:.2g}) or "
-        "clip gradients (--clip-norm 1); the last good checkpoint stays"
+        f"clip gradients (--clip-norm 1); {'the last good checkpoint stays' if kept else 'no checkpoint was written yet'}"
     )
 
 
@@ -96,6 +97,7 @@ def train(
         course=course,
     )
     began = reported = saved = time.perf_counter()
+    kept = state.step > 0
     reported_images = float(state.meter[0])
     early = options.early_stopping is not None and state.validations_without_better >= options.early_stopping
     reason: Literal["done", "early", "interrupted"] = "early" if early and state.step < state.steps else "done"
@@ -120,9 +122,9 @@ def train(
         reporting = last or validating or state.step % options.report_every == 0
         if reporting or validating or saving or state.device == "cpu":
             means = state.read_meter()
-            _check(state, feed.classes, means)
+            _check(state, feed.classes, means, kept)
         if validating or saving:
-            _check_weights(state)
+            _check_weights(state, kept)
         if reporting:
             now = time.perf_counter()
             extra = regularisation(state.model, options.optimizer)
@@ -153,8 +155,9 @@ def train(
             reported_images = float(state.meter[0])
         stopping = not last and (early or stop())
         if saving or stopping:
-            _check_weights(state)
+            _check_weights(state, kept)
             yield CheckpointDue(step=state.step, state=state, best=state.best_step == state.step)
+            kept = True
             reported = saved = time.perf_counter()
             reported_images = float(state.meter[0])
         if stopping:

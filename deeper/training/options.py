@@ -138,7 +138,8 @@ class Options:
     validate_every: float = 1.0
     """Epochs between two validations."""
     early_stopping: int | None = None
-    """Stop after this many validations without a better one; None: run to the end."""
+    """Stop after this many validations without a better one and, unless keep_best is given, finish with the best weights;
+    None: run to the end."""
     keep_best: bool = False
     """Finish with the weights that validated best rather than with the last ones."""
     checkpoint_every: float = 1.0

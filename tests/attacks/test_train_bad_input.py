@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from deeper import checkpoint
+from deeper.errors import RunError
 from deeper.records import info as dataset_info
-from deeper.runs import train
+from deeper.runs import Run, train
 from tests.patience import patient
 
 
@@ -81,13 +83,18 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_alone(finished, small_dat
 
 
 def test_a_diverging_run_stops_with_advice_and_keeps_its_checkpoint(small_dataset, tmp_path):
-    done = deeper(
-        "train", small_dataset.path, "--out", tmp_path / "run", "--optimizer", "sgd", "--rate", "1e6", "--epochs", "2",
-        "--batch", "25", cwd=tmp_path,
-    )  # fmt: skip
+    run, words = tmp_path / "run", ("--optimizer", "sgd", "--batch", "25", "--set", "checkpoint_every=0.25")
+    # A rate that rises to absurdity: the first steps are sound, and saved.
+    rising = ("--rate", "1e6", "--set", "schedule=exponential_sweep", "--set", "schedule.start=1e-9")
+    done = deeper("train", small_dataset.path, "--out", run, *words, *rising, "--epochs", "2", cwd=tmp_path)
     assert done.returncode == 7, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert "diverged by step" in last and "--rate" in last
+    kept = Run(run)
+    assert kept.steps() and kept.steps()[-1] < kept.config.steps
+    for step in kept.steps():
+        _, tensors = checkpoint.read(kept.checkpoints, step)
+        assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
 
 
 def test_resume_after_the_dataset_changed_is_refused(finished, small_dataset, tmp_path):
@@ -107,6 +114,23 @@ def test_a_config_that_was_edited_badly_is_named(finished, tmp_path):
     shutil.copytree(finished, run)
     (run / "config.toml").write_text("steps = [")
     assert_one_line(deeper("train", "--resume", run, cwd=tmp_path), 5, "config.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("steps = ", "stepps = ", "no option 'stepps'"),
+        ("height = 28", 'height = "28"', "height: wanted int"),
+        ("batch = 50", "batch = 0", "batch must be at least 1"),
+    ],
+)
+def test_a_config_of_wrong_keys_and_values_is_a_run_that_cannot_be_used(old, new, part, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    text = (tmp_path / "run" / "config.toml").read_text()
+    assert f"\n{old}" in text
+    (tmp_path / "run" / "config.toml").write_text(text.replace(f"\n{old}", f"\n{new}", 1))
+    with pytest.raises(RunError, match=f"run/config.toml.*{part}.*put the old config.toml back"):
+        Run(tmp_path / "run")
 
 
 def test_a_run_that_has_no_room_to_write(small_dataset, tmp_path):

@@ -47,3 +47,26 @@ def test_many_small_classes_do_not_empty_a_fold() -> None:
 def test_fewer_pictures_than_folds() -> None:
     with pytest.raises(DatasetError, match="3 pictures or groups cannot be judged in 5 folds"):
         assign_folds(IDS[:3], LABELS[:3], [None] * 3, 5, seed=0)
+
+
+def test_few_classes_of_few_groups_leave_no_fold_empty() -> None:
+    """Each class alone filled neighbouring folds, and the last one stayed empty."""
+    labels = np.arange(60) // 30
+    groups = [f"patient {number // 10}" for number in range(60)]
+    folds = assign_folds(IDS[:60], labels, groups, 5, seed=0)
+    assert sorted(np.bincount(folds, minlength=5).tolist()) == [10, 10, 10, 10, 20]
+    order = np.random.default_rng(0).permutation(60)
+    shuffled = assign_folds([IDS[one] for one in order], labels[order], [groups[one] for one in order], 5, seed=0)
+    np.testing.assert_array_equal(folds[order], shuffled)
+    for count in (2, 3, 4, 5, 6):
+        assert np.bincount(assign_folds(IDS[:60], labels, groups, count, seed=1), minlength=count).min() > 0
+
+
+def test_folds_stay_those_that_runs_were_made_with() -> None:
+    """A run's folder says only which fold of how many it is."""
+    folds = assign_folds(IDS[:20], LABELS[:20], [None] * 20, 4, seed=0)
+    assert folds.tolist() == GOLDEN
+
+
+# Printed by the code before empty folds were filled.
+GOLDEN = [2, 3, 3, 3, 1, 2, 3, 1, 2, 0, 0, 2, 3, 2, 0, 1, 2, 1, 0, 1]

@@ -98,6 +98,25 @@ def test_one_line_for_what_is_wrong(
     assert not (tmp_path / "x").exists()
 
 
+def test_what_cannot_be_read_or_contradicts_the_dataset(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list.csv").symlink_to("/proc/self/mem")  # the file is there, and reading its first byte fails
+    assert run("build", tmp_path / "list.csv", "--out", tmp_path / "out") == 3
+    assert "list.csv' cannot be read" in capsys.readouterr().err
+    assert run("build", photos, "--out", tmp_path / "out", "--seed", "5") == 0
+    assert run("build", photos, "--out", tmp_path / "out", "--add", "--seed", "6") == 2
+    assert "was built with seed 5" in capsys.readouterr().err
+
+
+def test_a_second_build_in_the_folder_of_the_pictures(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    for out in ("datasets/first", "datasets/second"):
+        assert run("build", ".", "--out", out) == 0
+    for name in ("dataset.json", "rejected.csv"):
+        assert (photos / "datasets/first" / name).read_bytes() == (photos / "datasets/second" / name).read_bytes()
+
+
 def test_the_default_place(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("build", photos) == 0

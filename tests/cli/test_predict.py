@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,48 @@ def test_the_least_decided_first(run_deeper, run, pictures):
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_what_stands_for_nothing_is_named_among_others(run_deeper, run, pictures):
+    (pictures / "void").mkdir()
+    done = run_deeper("predict", run, str(pictures / "*.jpeg"), pictures / "void", pictures / "a.png")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
+    assert done.stderr.splitlines() == [
+        "2 of 3 files could not be classified:",
+        f"  {pictures}/*.jpeg: no file matches this pattern",
+        f"  {pictures}/void: no picture found in this folder",
+    ]
+
+
+def test_ctrl_c_leaves_a_whole_object(run, pictures):
+    words = [sys.executable, "-m", "deeper", "predict", str(run), "-", "--json"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1) as process:
+        process.stdin.write(f"{pictures / 'nowhere.png'}\n{pictures / 'a.png'}\n")
+        process.stdin.flush()
+        first = process.stdout.read(len('{"predictions": [{'))  # it is answered
+        process.send_signal(signal.SIGINT)
+        plain, errors = json.loads(first + process.stdout.read()), process.stderr.read()
+    assert process.returncode == 130 and errors == "deeper predict: interrupted\n"
+    assert [one["path"] for one in plain["predictions"]] == [str(pictures / "a.png")]
+    assert [one["path"] for one in plain["failed"]] == [str(pictures / "nowhere.png")]
+
+
+def test_a_bar_where_answers_come_last(run, pictures):
+    """On a terminal, where nothing else would show that it works."""
+    terminal, theirs = os.openpty()
+    words = [sys.executable, "-m", "deeper", "predict", str(run), str(pictures), "--rank-uncertain"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while part := os.read(terminal, 1 << 16):
+                said += part
+        except OSError:  # Linux says so when the other side is closed
+            pass
+        os.close(terminal)
+    assert process.returncode == 0 and b"classifying" in said and said.rindex(b"classifying") < said.index(b"a.png")
+
+
 def test_what_cannot_be_copied_stops_nothing(run_deeper, run, pictures, tmp_path):
     (tmp_path / "sorted").mkdir()
     first = run_deeper("predict", run, pictures, "--sort-into", tmp_path / "sorted")
@@ -136,6 +179,8 @@ def test_what_cannot_be_copied_stops_nothing(run_deeper, run, pictures, tmp_path
     blocked = copied[0].relative_to(tmp_path / "sorted").parts[0]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / blocked).write_text("in the way")
+    nothing = run_deeper("predict", run, pictures, "--sort-into", tmp_path / "other" / blocked, "--json")
+    assert nothing.returncode == 2 and nothing.stdout == ""
     done = run_deeper("predict", run, pictures, "--sort-into", tmp_path / "other", "--json")
     plain = json.loads(done.stdout)
     assert len(plain["predictions"]) + len(plain["failed"]) == 3 and plain["failed"]
@@ -160,7 +205,7 @@ def test_exit_3_only_if_nothing_could_be_predicted(run_deeper, run, pictures, tm
     assert len(done.stderr.splitlines()) == 1 and "none of the 2 files" in done.stderr
     (tmp_path / "void").mkdir()
     done = run_deeper("predict", run, tmp_path / "void")
-    assert done.returncode == 3 and "no picture found" in done.stderr
+    assert done.returncode == 3 and done.stderr == f"deeper predict: {tmp_path}/void: no picture found in this folder\n"
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deeper.cli import main
 from deeper.cli.assignments import assigned
+from deeper.records import BuildOptions, build, open_source
 from deeper.runs import Run
 from deeper.runs.interrupts import Interrupts
 from deeper.training.options import NOTHING
@@ -39,6 +43,10 @@ REFUSED = {
     "an endless rate": (["--rate", "inf"], "rate must be above 0 and finite"),
     "a network among the options": (["--set", "model=inception_v3"], "--set model=inception_v3: use --model"),
     "a recipe among the options": (["--set", "recipe=best"], "--set recipe=best: use --recipe"),
+    "seeds from two places": (
+        ["--seeds", "3", "--set", "seed=5"],
+        "--set seed with --seeds: give the first of them by",
+    ),
     "null for what must be there": (["--set", "batch=null"], "options.batch: wanted int, got None"),
 }
 
@@ -121,3 +129,73 @@ def test_a_series_interrupted_in_its_first_run_says_so_and_goes_on(
     if not as_json and number == signal.SIGINT:
         main(command)
         assert "mean" in capsys.readouterr().out
+
+
+def noise(place: Path, *, validation: int = 10) -> Path:
+    """Forty pictures of noise to train on, in two classes that nothing tells apart."""
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 40), ("validation", validation), ("test", 10)):
+        if count:
+            pictures = generator.integers(0, 256, (count, 12, 12), dtype=np.uint8)
+            arrays[split] = (pictures, [f"class {number % 2}" for number in range(count)])
+    build(open_source(arrays), place, options=BuildOptions(workers=1, validation=0))
+    return place
+
+
+def test_early_stopping_as_it_is_typed(tmp_path, capsys) -> None:
+    words = ["--model", "nielsen", "--epochs", "60", "--early-stopping", "2", "--set", "validate_every=1", "--json"]
+    main(["train", str(noise(tmp_path / "noise")), *words, "--out", str(tmp_path / "run")])
+    said = json.loads(capsys.readouterr().out)
+    config = Run(tmp_path / "run").config
+    assert said["reason"] == "early" and said["step"] < config.steps
+    assert config.options.early_stopping == 2 and config.options.keep_best
+
+
+def test_without_validation_pictures_nothing_is_trained_for_nothing(tmp_path, capsys) -> None:
+    dataset = noise(tmp_path / "noise", validation=0)
+    for words, code, message in (
+        (["--seeds", "2"], 5, "a series needs validation pictures to compare by; build the dataset with --validation"),
+        (["--early-stopping", "3"], 2, "has no validation pictures, by which early stopping decides; build it with"),
+    ):
+        left, line = refused([dataset, *QUICK, *words, "--out", tmp_path / "run"], capsys)
+        assert left == code and message in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_json_leaves_warnings_on_standard_error(tmp_path, capfd) -> None:
+    main(
+        [
+            "train",
+            str(noise(tmp_path / "noise")),
+            *QUICK,
+            "--distort",
+            "horizontal_flip",
+            "--out",
+            str(tmp_path / "run"),
+            "--json",
+        ]
+    )
+    said = capfd.readouterr()
+    assert json.loads(said.out)["reason"] == "done"
+    notes = said.err.splitlines()
+    assert all(line.startswith("note: ") for line in notes), "no progress"
+    assert any("checking which classes can bear it" in line for line in notes)
+    assert any("training on 40 pictures" in line for line in notes)
+
+
+def test_a_run_may_have_a_name_that_is_no_utf8(tmp_path, run_deeper) -> None:
+    dataset, run = noise(tmp_path / "noise"), os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    done = run_deeper("train", dataset, *QUICK, "--out", run)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "run: " in done.stdout and "caf\\udce9" in done.stdout
+    assert Run(run).steps() == [1]
+
+
+def test_what_config_toml_cannot_hold_is_refused_before_the_first_step(tmp_path, capsys) -> None:
+    dataset = noise(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")))
+    with pytest.raises(SystemExit) as left:
+        main(["train", str(dataset), *QUICK, "--out", str(tmp_path / "run")])
+    said = capsys.readouterr().err
+    assert left.value.code == 5 and "config.toml would hold dataset = " in said and "rename that" in said
+    assert not (tmp_path / "run").exists()

@@ -234,3 +234,14 @@ def test_the_last_line_says_which_weights_are_kept(keep_best: bool, reason: str,
     for event in (started(keep_best=keep_best), finished(20, reason)):
         console.handle(event)
     assert stream.getvalue().rstrip().endswith(wanted)
+
+
+@pytest.mark.parametrize(("quiet", "wanted"), [("progress", "note: a warning\n"), (True, "")])
+def test_quiet_shows_notices_alone_or_nothing(quiet, wanted: str) -> None:
+    stream = io.StringIO()
+    console = Console(quiet=quiet, stream=stream, seconds_between_lines=0)
+    console.progress("decoding")(2, 2)
+    for event in [*run(0, 20), Notice(text="a warning"), finished(20, "done")]:
+        console.handle(event)
+    console.close()
+    assert stream.getvalue() == wanted

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import struct
+import threading
+import time
 from pathlib import Path
 
 import av
@@ -11,7 +15,10 @@ import numpy as np
 import pytest
 
 from deeper.errors import SourceError, UsageError
-from deeper.prediction.video import frames, is_video
+from deeper.images import decode
+from deeper.prediction import video
+from deeper.prediction.video import frames, is_video, read_ahead
+from tests.patience import patient
 from tests.sample_network import digits, write
 
 
@@ -79,3 +86,66 @@ def test_a_phones_video_is_turned_as_it_was_held(clip, tmp_path, matrix, turns) 
     (tmp_path / "turned.mp4").write_bytes(data)
     for (_, found), (_, flat) in zip(frames(tmp_path / "turned.mp4"), frames(clip), strict=True):
         np.testing.assert_array_equal(found, np.rot90(flat, turns))
+
+
+def test_a_name_with_a_colon_is_no_protocol_and_a_pipe_no_video(clip, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clip, "12:30.mp4")
+    assert len(list(frames("12:30.mp4"))) == 3
+    os.mkfifo("pipe.mp4")
+    with pytest.raises(SourceError, match="no regular file"):  # it would wait for a writer
+        list(frames("pipe.mp4"))
+    with pytest.raises(SourceError, match="no file can have this name"):
+        list(frames("a\0.mp4"))
+
+
+def test_frames_are_decoded_ahead_by_a_thread_of_their_own(clip, tmp_path, monkeypatch) -> None:
+    for (seconds, frame), (wanted, other) in zip(read_ahead(clip, 0.5), frames(clip, 0.5), strict=True):
+        assert seconds == wanted
+        np.testing.assert_array_equal(frame, other)
+    (tmp_path / "text.mp4").write_text("no video at all")
+    with pytest.raises(SourceError, match="no video that can be read"):
+        list(read_ahead(tmp_path / "text.mp4"))
+
+    decoded: list[int] = []
+    closed = threading.Event()
+
+    def endless(path, every):
+        try:
+            while True:
+                decoded.append(threading.get_ident())
+                yield (float(len(decoded)), pixels) if len(decoded) < 200 else None
+        finally:
+            closed.set()
+
+    monkeypatch.setattr(video, "_decoded", endless)
+    for shape, most in (((2, 2, 3), 64), ((4096, 8192, 2), 2)):
+        pixels = np.zeros(shape, np.uint8)
+        decoded.clear()
+        closed.clear()
+        reader = read_ahead("endless.mp4")
+        assert next(reader)[0] == 1
+        until = time.monotonic() + patient(10)
+        while len(decoded) < 1 + most and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        assert len(decoded) == 1 + most and threading.get_ident() not in decoded
+        if most == 64:
+            # Also among frames that nobody wants, it ends at once.
+            assert [next(reader)[0] for _ in range(198)] == list(range(2, 200))
+        reader.close()
+        assert closed.is_set() and not [one for one in threading.enumerate() if one.name.startswith("deeper-video")]
+
+
+def test_frames_are_sorted_into_folders_as_pictures(clip, tmp_path, run_deeper) -> None:
+    run = write(tmp_path / "bundle")
+    words = ("predict", run, clip, "--every", 1, "--json", "--sort-into", "sorted", "--rank-uncertain")
+    plain = json.loads(run_deeper(*words).stdout)
+    assert len(plain["predictions"]) == 3 and plain["failed"] == []
+    placed = {path.name: path for path in (tmp_path / "sorted").rglob("*.*")}
+    assert set(placed) == {f"a clip.mp4@{second}.00s.png" for second in range(3)}
+    for seconds, frame in frames(clip):
+        path = placed[f"a clip.mp4@{seconds:.2f}s.png"]
+        np.testing.assert_array_equal(decode(path.read_bytes()), frame)
+        (answer,) = [one for one in plain["predictions"] if one["path"].endswith(f"@{seconds:.2f}s")]
+        assert answer["class"] in path.parts and ("_unsure" in path.parts) == (answer["unsure"] is not None)

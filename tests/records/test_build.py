@@ -6,6 +6,7 @@ import csv
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from deeper import images
 from deeper.errors import DatasetError, SourceError, UsageError
-from deeper.records import BuildOptions, Dataset, build, open_source
+from deeper.records import BuildOptions, Dataset, SourceOptions, build, open_source
 from deeper.records.encoding import _read, moments
 from deeper.records.sources import Item, Source
 from deeper.records.sources.idx import parse_idx
@@ -224,6 +225,51 @@ def test_doubled_ids_are_rejected_and_counted(tmp_path: Path, listing: Make, arr
 def test_options_that_cannot_be_meant(options: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         BuildOptions(**options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def plants(tmp_path: Path, save: Callable[..., Item]) -> Path:
+    """Two classes of ten plants with two colour pictures each, a folder for each plant."""
+    for label in ("fern", "moss"):
+        for plant in range(10):
+            for view in range(2):
+                save(f"{label}/{plant}/{view}.png", label)
+    return tmp_path / "source"
+
+
+def test_a_source_opened_by_another_rule_than_the_build_asks_for_is_refused(tmp_path: Path, plants: Path) -> None:
+    for options, how in (
+        (SourceOptions(), "no picture of the source has a group"),
+        (SourceOptions(group_by="([a-z]+/[0-9]+)/"), r"was opened with group_by '\(\[a-z"),
+    ):
+        source = open_source(plants, options=options)
+        with pytest.raises(UsageError, match=f"the build asks for group_by 'folder', and .*{how}.*SourceOptions"):
+            build(source, tmp_path / "out", options=BuildOptions(group_by="folder"))
+    (plants / "list.csv").write_text("path,label,group\nfern/0/0.png,fern,a\nmoss/0/0.png,moss,a\n")
+    with pytest.raises(UsageError, match="the source was opened without group_by; open"):
+        build(open_source(plants / "list.csv"), tmp_path / "out", options=BuildOptions(group_by="folder"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_own_source_without_groups_is_refused_where_the_build_asks_for_some(
+    tmp_path: Path, listing: Make, array_items: Arrays
+) -> None:
+    with pytest.raises(UsageError, match="the build asks for group_by 'folder', and no picture of the source has a"):
+        build(listing(array_items(6)), tmp_path / "out", options=BuildOptions(group_by="folder"))
+    grouped = [replace(item, group=str(number // 2)) for number, item in enumerate(array_items(40))]
+    build(listing(grouped), tmp_path / "out", options=BuildOptions(group_by="plant"))
+    assert Dataset(tmp_path / "out").info.group_by == "plant"
+
+
+def test_what_a_source_was_opened_with_is_what_the_build_does(tmp_path: Path, plants: Path) -> None:
+    source = open_source(plants, options=SourceOptions(group_by="folder", channels=1))
+    build(source, tmp_path / "out")
+    info = Dataset(tmp_path / "out").info
+    assert (info.group_by, info.channels) == ("folder", 1)
+    build(plants, tmp_path / "same", options=BuildOptions(group_by="folder", channels=1))
+    assert contents(tmp_path / "same") == contents(tmp_path / "out")
+    with pytest.raises(UsageError, match="opened with channels 1, and the build asks for 3; say it once"):
+        build(source, tmp_path / "other", options=BuildOptions(channels=3))
 
 
 def test_an_existing_target_is_refused_and_unharmed(tmp_path: Path, listing: Make, array_items: Arrays) -> None:

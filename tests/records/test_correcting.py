@@ -146,6 +146,17 @@ def test_what_was_left_out_stays_out_when_the_source_is_appended(
     assert dataset.info.corrections is not None and verify(tmp_path / "out").sound
 
 
+def test_corrections_that_leave_nothing(tmp_path: Path, listing: Make, array_items: Arrays) -> None:
+    items = array_items(4, classes=2)
+    paths = written(tmp_path / "c.csv", *(Decision(id=item.id, kind="exclude") for item in items))
+    with pytest.raises(SourceError, match="^the corrections leave out 4 of 4 pictures of the source: nothing is left"):
+        build(listing(items), tmp_path / "out", options=BuildOptions(corrections=paths))
+    bad = Item("bad.jpg", "c0", None, None, tmp_path / "nowhere.jpg", None)
+    with pytest.raises(SourceError, match=r"leave out 4 of 5 .* the 1 others cannot be used \(first: bad.jpg"):
+        build(listing([*items, bad]), tmp_path / "out", options=BuildOptions(corrections=paths))
+    assert not (tmp_path / "out").exists()
+
+
 def test_corrections_that_cannot_be_meant(tmp_path: Path, listing: Make, array_items: Arrays) -> None:
     items = array_items(20)
     cases = [

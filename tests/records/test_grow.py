@@ -18,7 +18,7 @@ from PIL import Image
 from deeper import files
 from deeper.cli import main as cli_main
 from deeper.errors import DatasetError, UsageError
-from deeper.records import BuildOptions, Dataset, build, open_source
+from deeper.records import BuildOptions, Dataset, SourceOptions, build, open_source
 from deeper.records import info as dataset_info
 from deeper.records.lock import locked
 from deeper.records.sources import Item, Rejected, Source
@@ -306,6 +306,9 @@ def test_a_grown_dataset_keeps_its_group_by(tmp_path: Path) -> None:
     ungrouped = open_source(tmp_path / "more")
     with pytest.raises(UsageError, match="no picture of the source has a group"):
         build(ungrouped, out, options=ADD)
+    by_class = open_source(tmp_path / "more", options=SourceOptions(group_by="(plant.)"))
+    with pytest.raises(UsageError, match=r"was opened with group_by '\(plant\.\)'; open the source with"):
+        build(by_class, out, options=ADD)
     cli_main(["build", str(tmp_path / "more"), "--out", str(out), "--add"])
     dataset = Dataset(out)
     where: dict[str | None, set[str]] = {}
@@ -316,6 +319,21 @@ def test_a_grown_dataset_keeps_its_group_by(tmp_path: Path) -> None:
     assert len(where) == 40
     assert all(len(splits) == 1 for splits in where.values())
     build(str(tmp_path / "more"), out, options=ADD)  # from Python, unopened, the same rule holds
+
+
+def test_another_seed_or_other_channels_are_refused(tmp_path: Path, listing: Make, array_items: Arrays) -> None:
+    """New pictures are drawn by the dataset's seed; another one was taken and not used."""
+    out, new = tmp_path / "out", array_items(30, prefix="new")
+    build(listing(array_items(60)), out, options=BuildOptions(seed=5))
+    before = contents(out)
+    with pytest.raises(UsageError, match=r"was built with seed 5, .*leave --seed out with --add"):
+        build(listing(new), out, options=replace(ADD, seed=6))
+    colour = open_source((np.zeros((3, 8, 8), np.uint8), ["c0", "c1", "c2"]), options=SourceOptions(channels=3))
+    with pytest.raises(UsageError, match="has 1 channels"):
+        build(colour, out, options=ADD)
+    assert contents(out) == before
+    assert build(listing(new[:20]), out, options=replace(ADD, seed=5)).kept == 20
+    assert build(listing(new), out, options=ADD).kept == 10
 
 
 def test_two_additions_at_once_are_refused(made: Path, listing: Make, array_items: Arrays) -> None:

@@ -69,6 +69,18 @@ def test_an_older_dataset_goes_by_id_and_class(tmp_path: Path, listing: Make, ar
         build(listing([replace(items[0], label="c1"), *items[1:]]), tmp_path / "out", options=ADD)
 
 
+def test_an_addition_of_nothing_but_what_was_left_out_changes_nothing(
+    tmp_path: Path, listing: Make, array_items: Arrays
+) -> None:
+    items = array_items(40)
+    without(items, tmp_path / "out", listing, first=3)
+    before = contents(tmp_path / "out")
+    report = build(listing(items[:3]), tmp_path / "out", options=ADD)
+    assert (report.found, report.kept, report.skipped, report.excluded) == (3, 0, 0, 3)
+    assert "3 pictures were left out by the dataset's corrections, and stay out" in report.notices
+    assert contents(tmp_path / "out") == before
+
+
 def test_what_was_left_out_need_not_be_readable(
     tmp_path: Path, listing: Make, array_items: Arrays, save: Callable[..., Item]
 ) -> None:

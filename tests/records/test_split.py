@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -104,6 +105,42 @@ def test_a_patient_with_most_pictures_stays_in_train() -> None:
 def test_a_group_that_the_source_tears_apart_is_told() -> None:
     torn = [Member("a", "x", "plant", "train"), Member("b", "x", "plant", "test")]
     assert any("'plant'" in notice or "plant" in notice for notice in assign(torn, BuildOptions(validation=0)).notices)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_open_pictures_follow_the_given_ones_of_their_group(share: float) -> None:
+    """A table where one row of a group names the split and the others leave it empty."""
+    some = members(80, group=4)
+    some[3] = replace(some[3], split="test")
+    some[40] = replace(some[40], split="test")
+    some[41] = replace(some[41], split="validation")
+    some[77] = replace(some[77], split="train")
+    splits = assign(some, BuildOptions(validation=share)).splits
+    assert set(splits[:4]) == {"test"}
+    # Torn by the source itself: as it says, and the open ones are not tested on.
+    assert splits[40:44] == ("test", "validation", "validation", "validation")
+    assert splits[76:80].count(splits[77]) == 4
+    assert set(splits[4:40] + splits[44:76]) == {"train"}
+    drawn = assign(some[:40] + some[44:], BuildOptions(validation=share)).splits
+    assert all(len(set(drawn[start : start + 4])) == 1 for start in range(0, 76, 4))
+    assert abs(drawn.count("validation") - share * 72) <= 2  # groups of four
+
+
+def test_open_pictures_that_join_follow_the_given_ones_of_their_group() -> None:
+    old = [replace(member, split="train") for member in members(20)]
+    new = members(24, first=20, group=4)
+    new[0] = replace(new[0], split="test")
+    splits = assign_more(new, old, {"validation": 0.4}, 0).splits
+    assert set(splits[:4]) == {"test"} and "test" not in splits[4:]
+    assert all(len(set(splits[start : start + 4])) == 1 for start in range(0, 24, 4))
+
+
+def test_a_number_below_that_of_the_classes_draws_one_of_each_and_says_so() -> None:
+    several = [member for label in "abcdefgh" for member in members(20, label=label)]
+    assignment = assign(several, BuildOptions(validation=0, test=4))
+    assert counts(assignment.splits) == {"train": 152, "test": 8}
+    assert "test: 8 of 160 pictures drawn (0.025 of each class, at least one); --test 0 for none" in assignment.notices
+    assert "at least" not in " ".join(assign(several, BuildOptions(validation=0, test=80)).notices)
 
 
 @settings(max_examples=60, deadline=None)

@@ -159,3 +159,13 @@ def test_the_command_line_tells_what_a_file_holds(theirs: Path, capsys: pytest.C
     with pytest.raises(SystemExit) as caught:
         main(["models", "inception_v4", "--weights", str(theirs)])
     assert caught.value.code == WeightsError.exit_code
+
+
+def test_the_size_of_a_run_that_is_not_square(pictures: Path, tmp_path: Path) -> None:
+    options = {"height": 24, "width": 32, "precision": "fp32"}
+    first = deeper.train(pictures, model="nielsen", epochs=0.5, out=tmp_path / "first", quiet=True, options=options)
+    options = {"precision": "fp32"}
+    second = deeper.train(
+        pictures, weights=first.run.path, epochs=0.5, out=tmp_path / "second", quiet=True, options=options
+    )
+    assert (second.run.config.height, second.run.config.width) == (24, 32)

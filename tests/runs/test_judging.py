@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +15,9 @@ from PIL import Image
 
 from deeper import bundle
 from deeper.cli import main
-from deeper.errors import DatasetError
+from deeper.errors import DatasetError, UsageError
 from deeper.records import BuildOptions, Dataset, Split, build, open_source
+from deeper.records import info as dataset_info
 from deeper.runs import Fold, Run, compare_runs, evaluate_run, judged_on, train
 from deeper.runs.interrupts import Interrupts
 from deeper.runs.judging import _learned
@@ -266,3 +268,78 @@ def test_a_fold_and_a_share_are_trained_on_a_part(small_dataset) -> None:
     assert counts(share=0.1) == (60, 150)
     trained, chosen = counts(fold=Fold(index=0, count=3))
     assert trained + chosen == 750 and abs(chosen - 250) < 10
+
+
+def on_another(run: Path, dataset: Dataset, place: Path) -> Path:
+    """A copy of a run that says that it was trained on `dataset`."""
+    shutil.copytree(run, place)
+    config = Run(run).config
+    text = (place / "config.toml").read_text()
+    text = text.replace(f'dataset = "{config.dataset}"', f'dataset = "{dataset.path}"')
+    (place / "config.toml").write_text(text.replace(config.dataset_hash, dataset.info.hash))
+    return place
+
+
+def test_other_pictures_under_the_same_names_are_not_compared(taught, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(taught)
+    for path in sorted(Path("photos").rglob("*.png")):
+        inverted = tmp_path / "photos" / path.relative_to("photos")
+        inverted.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(inverted)
+    build(open_source(tmp_path / "photos"), tmp_path / "others", options=BuildOptions(workers=1))
+    other = on_another(taught / "first", Dataset(tmp_path / "others"), tmp_path / "second")
+    own, theirs = Run("first").dataset().split("test"), Run(other).dataset().split("test")
+    assert sorted(own.ids) == sorted(theirs.ids), "else they would be refused by their names"
+    with pytest.raises(UsageError, match=rf"{len(own)} pictures have the same names and are others, .*\(--source\)"):
+        compare_runs(["first", other])
+    assert compare_runs(["first", other], source="photos").pairs[0].difference == 0
+    # Another dataset of the same pictures will do.
+    shutil.copytree(Run("first").dataset().path, tmp_path / "again")
+    dataset_info.save(tmp_path / "again", replace(dataset_info.load(tmp_path / "again"), seed=1))
+    again = on_another(taught / "first", Dataset(tmp_path / "again"), tmp_path / "third")
+    assert Run(again).config.dataset_hash != Run("first").config.dataset_hash
+    assert compare_runs(["first", again], split="all").pairs[0].difference == 0
+    main(["compare", "first", str(again)])
+    assert f"2 runs on the same {len(own)} test pictures" in capsys.readouterr().out
+
+
+def test_validation_of_a_fold_is_what_it_held_out(small_dataset, tmp_path, capsys) -> None:
+    fold = Fold(index=0, count=3)
+    made = train(small_dataset, epochs=1, out=tmp_path / "fold-0", quiet=True, options=QUICK, fold=fold)
+    notes: list[str] = []
+    found = evaluate_run(tmp_path / "fold-0", split="validation", notice=notes.append)
+    assert found.ids == made.validation.ids and found.accuracy == made.validation.accuracy
+    assert notes == [
+        f"validation of {tmp_path}/fold-0 is what it held out: {found.total} of the 750 pictures of train and validation"
+    ]
+    # Named as a dataset, its splits are what they are everywhere else; of those it learned from that is said.
+    whole = evaluate_run(tmp_path / "fold-0", small_dataset, split="validation", notice=notes.append)
+    assert whole.total == 150 and "of these 150 pictures were trained on" in notes[1]
+    evaluate_run(tmp_path / "fold-0", split="train", notice=notes.append)
+    assert "of these 600 pictures were trained on" in notes[2]
+    evaluate_run(tmp_path / "fold-0", notice=notes.append)
+    assert len(notes) == 3
+    shutil.copytree(tmp_path / "fold-0", tmp_path / "copy")
+    main(["compare", str(tmp_path / "fold-0"), str(tmp_path / "copy"), "--split", "validation"])
+    said = capsys.readouterr()
+    assert f"2 runs on the same {found.total} validation pictures" in said.out
+    assert said.err.count("is what it held out") == 2
+
+
+def test_whoever_compares_is_told_what_was_trained_on(taught, interrupted, monkeypatch) -> None:
+    monkeypatch.chdir(taught)
+    notes: list[str] = []
+    compare_runs([interrupted, "first"], source="photos", split="train", notice=notes.append)
+    assert any("were trained on: first knows them better" in note for note in notes)
+    notes.clear()
+    compare_runs([interrupted, "first"], source="photos", notice=notes.append)
+    assert any("first was trained on photos: only its test pictures are judged" in note for note in notes)
+
+
+def test_features_are_kept_only_where_they_are_wanted(interrupted, finished, capsys, monkeypatch) -> None:
+    kept = evaluate_run(interrupted)
+    assert kept.features is not None and len(kept.features) == 150
+    assert evaluate_run(interrupted, features=False).features is None
+    copy = interrupted.parent / "copy"
+    shutil.copytree(interrupted, copy)
+    assert all(one.features is None for one in compare_runs([interrupted, copy]).evaluations.values())

@@ -10,7 +10,9 @@ import pytest
 from deeper.errors import UsageError
 from deeper.runs.plan import make_plan, preprocess_of
 from deeper.training import recipes
+from deeper.training.optimizers import Sgd
 from deeper.training.options import NOTHING, Options
+from deeper.training.schedules import Cosine, OneCycle
 
 FAST = recipes.load("fast", "nielsen")
 EPOCHS, LEAST = FAST["epochs"], FAST["least_steps"]
@@ -103,3 +105,34 @@ def test_null_for_what_must_have_a_value_is_refused(name, message) -> None:
 def test_what_decides_the_recipe_is_no_option(name) -> None:
     with pytest.raises(UsageError, match=f"{name} is no option among others: give it by itself"):
         planned(400, **{name: "best"})
+
+
+def test_another_schedule_begins_from_its_own_defaults() -> None:
+    recipe = planned(400).options.schedule
+    assert recipe == OneCycle(peak_at=FAST["schedule"]["peak_at"])
+    for given in ({"schedule": "cosine"}, {"schedule.name": "cosine"}):
+        assert planned(400, **given).options.schedule == Cosine()
+        assert planned(400, **given, **{"schedule.floor": 0.1}).options.schedule == Cosine(floor=0.1)
+    assert planned(400, **{"optimizer.name": "sgd"}).options.optimizer == Sgd()
+    # The one that it is keeps what the recipe says of it.
+    kept = planned(400, **{"schedule.name": "one_cycle", "optimizer.name": "adamw", "schedule.end": 0.1}).options
+    assert kept.optimizer == planned(400).options.optimizer and kept.schedule == replace(recipe, end=0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"schedule": "cosin"}, r"schedule: no 'cosin'; did you mean 'cosine'\?"),
+        ({"schedule.name": "cosin"}, r"schedule: no 'cosin'; did you mean 'cosine'\?"),
+        ({"schedule": "cosine", "schedule.peak_at": 0.3}, r"schedule: no option 'peak_at'; known: warm_up, floor"),
+        ({"schedule": 5}, r"schedule: wanted a table whose name is one of constant, step, .*, got 5"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_told_what_can(given, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        planned(400, **given)
+
+
+def test_early_stopping_keeps_the_best_however_it_is_asked_for() -> None:
+    assert not planned(400).options.keep_best and planned(400, early_stopping=3).options.keep_best
+    assert not planned(400, early_stopping=3, keep_best=False).options.keep_best

@@ -71,6 +71,38 @@ def test_blocks_are_the_endpoints() -> None:
     assert own[0].name == "module.stem"
 
 
+class Tokens(nn.Module):
+    """Somebody's own with parameters of its own beside its layers, one of them of several parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.ones(1, 16, 8))
+        self.patches = nn.Conv2d(1, 8, 2, stride=2)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.middle = nn.Linear(8, 8)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.position
+        tokens = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return self.last(self.middle(tokens).mean(1))
+
+
+def test_parameters_beside_layers_are_a_block_of_their_own() -> None:
+    model = Wrapped("mine", Tokens(), 3)
+    found = blocks(model)
+    names = ["module", "module.patches", "module.attention", "module.middle", "module.last"]
+    assert [block.name for block in found] == names
+    assert [block.name for block in found if block.head] == ["module.last"]
+    assert [id(weight) for block in found for weight in block.module.parameters()] == [*map(id, model.parameters())]
+    freezing = Freezing(model, FineTuning(freeze_epochs=1, layer_decay=0.5))
+    freezing.begin(head_only=True)
+    training = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert training == {"module.last.weight", "module.last.bias"}
+    scales = {id(weight): group.get("scale", 1.0) for group in freezing.groups(0.0) for weight in group["params"]}
+    assert scales[id(model.module.position)] == 0.5**4 and scales[id(model.module.middle.weight)] == 0.5
+
+
 @pytest.mark.parametrize("model", [*MODELS])
 def test_every_parameter_is_in_one_group_once(model) -> None:
     built = network(model)

@@ -20,12 +20,14 @@ from deeper.models.kernels.library import active
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2}
 
 
-def usable(x: Tensor) -> bool:
+def usable(x: Tensor, parameters: torch.dtype | None = None) -> bool:
     """Whether a layer in training may compute with the kernels on `x`: switched on, on a processor, channels-last, in
-    a type they know, and not being traced, compiled, exported or transformed."""
+    a type they know, and not being traced, compiled, exported or transformed. `parameters`: their type, where the
+    layer has any; it and `x` are both in double precision, or neither is."""
     return (
         active() is not None
         and computed_in(x) in KINDS
+        and (parameters is None or (parameters == torch.float64) == (x.dtype == torch.float64))
         and type(x) is Tensor
         and x.device.type == "cpu"
         and x.dtype in KINDS

@@ -80,8 +80,9 @@ class _NormRelu(torch.autograd.Function):
         x, *rest = ctx.saved_tensors
         saved, pooled = rest[len(rest) - len(norms) :], iter(rest[: len(rest) - len(norms)])
         kind, (_, stride) = KINDS[x.dtype], rows(x)
-        # What the norm took in is needed no more once its gradient is known: one place in memory for both.
-        result = x if ctx.reuse else torch.empty_like(x)
+        # What the norm took in is needed no more once its gradient is known: one place in memory for both. `x` may be
+        # some channels of a wider tensor, which a new one is not.
+        result, result_stride = (x, stride) if ctx.reuse else (blank(x.shape, x.dtype), x.shape[1])
         ctx.spent = ctx.reuse
         parameters: list[Tensor | None] = []
         first = 0
@@ -92,19 +93,19 @@ class _NormRelu(torch.autograd.Function):
             wants_gamma, wants_beta = ctx.needs_input_grad[3 + 2 * number : 5 + 2 * number]
             by_gamma = torch.empty_like(values[0]) if wants_gamma else None
             by_beta = torch.empty_like(values[0]) if wants_beta else None
-            taken, into, taken_stride = part, target, stride
+            taken, into, taken_stride, into_stride = part, target, stride, result_stride
             if norm.pool is not None:
                 taken = next(pooled)
                 into = taken if ctx.reuse else torch.empty_like(taken)
-                taken_stride = norm.channels
+                taken_stride = into_stride = norm.channels
             kernels.deeper_norm_backward(
                 kind, gradient.data_ptr(), gradient_stride, taken.data_ptr(), taken_stride, into.data_ptr(),
-                taken_stride, x.numel() // x.shape[1], norm.channels, values.data_ptr(), address(by_gamma),
+                into_stride, x.numel() // x.shape[1], norm.channels, values.data_ptr(), address(by_gamma),
                 address(by_beta), norm.relu, threads(),
             )  # fmt: skip
             if norm.pool is not None:
                 kernels.deeper_mean_around(
-                    kind, into.data_ptr(), norm.channels, target.data_ptr(), stride, sides(part), norm.pool,
+                    kind, into.data_ptr(), norm.channels, target.data_ptr(), result_stride, sides(part), norm.pool,
                     norm.counts_padding, 1, threads(),
                 )  # fmt: skip
             parameters += [by_gamma, by_beta]
@@ -117,12 +118,18 @@ def norm_relu(x: Tensor, norms: Sequence[Norm], *, reuse: bool = True) -> tuple[
     `x` N × C × H × W, float32, bfloat16 or float64; statistics and parameters float32 (float64 with float64). `reuse`:
     the gradient by `x` overwrites `x`, which nobody else may read.
 
-    Raises: ValueError, as PyTorch's batch norm does, when a channel has only one value.
+    Raises: ValueError, as PyTorch's batch norm does, when a channel has only one value; TypeError, for statistics or
+    parameters of another type.
     """
     if x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
     parameters: list[Tensor | None] = []
+    wanted = torch.float64 if x.dtype == torch.float64 else torch.float32
     for norm in norms:
+        # The kernels would read and write beyond the ends of others.
+        for tensor in (norm.gamma, norm.beta, norm.mean, norm.variance):
+            if tensor is not None and tensor.dtype != wanted:
+                raise TypeError(f"the compiled batch norm of {x.dtype} takes {wanted}, got {tensor.dtype}")
         parameters += [norm.gamma, norm.beta]
     results: tuple[Tensor, ...] = _NormRelu.apply(x, tuple(norms), reuse, *parameters)  # type: ignore[no-untyped-call]
     return results

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 
 from deeper.errors import WeightsError, printable
 from deeper.models.weights.foreign import Weights
-from deeper.models.weights.placed import shape_text
+from deeper.models.weights.placed import HEAD, shape_text
 
-# The last layer of every network of the catalog, and of its auxiliary heads.
-_HEAD = re.compile(r"(.*\.)?[Ll]ogits\.(weight|bias)")
 _AUXILIARY = re.compile(r"AuxLogits\w*\.")
 
 
@@ -37,7 +35,10 @@ class Fitted:
         """One line for people."""
         parts = [f"{len(self.loaded)} loaded"]
         if self.replaced:
-            given = f"{weights.classes} classes" if weights.classes else "other classes"
+            # Auxiliary heads may be for other classes than the last layer.
+            given_heads = [weights.tensors[name] for name in self.replaced if HEAD.fullmatch(name)]
+            counts = sorted({len(tensor) for tensor in given_heads if tensor.ndim} or {weights.classes or classes})
+            given = f"{' and '.join(map(str, counts))} class{'es' * (counts != [1])}"
             heads = sorted({name.rpartition(".")[0] for name in self.replaced})
             parts.append(f"{', '.join(heads)} replaced ({given} → {classes})")
         if self.adapted:
@@ -59,6 +60,7 @@ def fit(model: nn.Module, weights: Weights, *, classes: int, channels: int, head
     Raises: WeightsError, naming a weight that has no place, no value or the wrong shape; `model` is unchanged then.
     """
     own = model.state_dict()
+    last = set() if head else _last_layer(model, classes)
     state: dict[str, Tensor] = {}
     loaded, adapted, replaced, dropped = [], [], [], []
     for name, tensor in weights.tensors.items():
@@ -68,7 +70,7 @@ def fit(model: nn.Module, weights: Weights, *, classes: int, channels: int, head
             dropped.append(name)
             continue
         wanted = own[name]
-        if not head and _HEAD.fullmatch(name):
+        if name in last or (not head and HEAD.fullmatch(name)):
             replaced.append(name)
         elif tensor.shape == wanted.shape:
             state[name] = tensor
@@ -85,7 +87,7 @@ def fit(model: nn.Module, weights: Weights, *, classes: int, channels: int, head
         if name in state or name in replaced:
             continue
         # A scale that they have not is the 1 that ours begins at.
-        if not (_AUXILIARY.match(name) or _HEAD.fullmatch(name) or name.endswith(("norm.weight", "_tracked"))):
+        if not (_AUXILIARY.match(name) or HEAD.fullmatch(name) or name.endswith(("norm.weight", "_tracked"))):
             raise _misfit(weights, f"they have no {name}")
         begun.append(name)
     for name, tensor in state.items():
@@ -103,10 +105,26 @@ def _misfit(weights: Weights, what: str) -> WeightsError:
 def _is_head(name: str, given: Tensor, wanted: Tensor, theirs: int | None, ours: int) -> bool:
     """Whether this is a last layer that differs in the number of classes alone."""
     same_inputs = given.shape[1:] == wanted.shape[1:]
-    if theirs == ours or not given.ndim or not wanted.ndim or wanted.shape[0] != ours or not same_inputs:
+    if not given.ndim or not wanted.ndim or wanted.shape[0] != ours or not same_inputs:
         return False
     # A network of someone's own may name its last layer as it likes.
-    return bool(_HEAD.fullmatch(name)) or given.shape[0] == theirs
+    return bool(HEAD.fullmatch(name)) or given.shape[0] == theirs
+
+
+def _last_layer(model: nn.Module, classes: int) -> set[str]:
+    """Names in the state dict of what belongs to the last layer, whatever it is called: the last `nn.Linear` with an
+    output per class, else the last layer with a matrix or kernel of as many rows; empty where there is neither."""
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == classes]
+    if linear:
+        held = [*linear[-1].parameters(), *linear[-1].buffers()]
+    else:
+        own = [[*layer.parameters(recurse=False)] for layer in model.modules()]
+        with_rows = [found for found in own if any(weight.ndim > 1 and len(weight) == classes for weight in found)]
+        held = [weight for weight in with_rows[-1] if weight.ndim and len(weight) == classes] if with_rows else []
+    # A layer may be reached under several names.
+    wanted = {id(tensor) for tensor in held}
+    named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    return {name for name, tensor in named if id(tensor) in wanted}
 
 
 def _for_channels(given: Tensor, wanted: Tensor, theirs: int, ours: int) -> Tensor | None:

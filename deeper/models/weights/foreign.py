@@ -16,7 +16,7 @@ from deeper.models.catalog import MODELS, create
 from deeper.models.weights import keras_names, slim_names, torch_names
 from deeper.models.weights.look import Look
 from deeper.models.weights.opened import LARGEST, Opened
-from deeper.models.weights.placed import Placed, check, missing
+from deeper.models.weights.placed import Placed, check, missing, with_heads_of
 from deeper.models.weights.reading import read, sha256
 from deeper.models.weights.recognise import Recognised, recognise
 
@@ -43,7 +43,7 @@ LOOKS: dict[tuple[str, str], Look] = {
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weights:
     """A network's weights by our names, float32 (counters int64). Complete but for a last layer where `classes` is
-    None."""
+    None; one of a single output may be there then, which no network here has."""
 
     name: str
     """The file's path or the name that it was asked for by."""
@@ -72,13 +72,19 @@ class Weights:
             arguments=dict(self.arguments),
         )
 
+    @property
+    def last_layer(self) -> str:
+        """In words."""
+        if self.classes:
+            return f"{self.classes} classes"
+        return "a last layer of one output" if "Logits.weight" in self.tensors else "no last layer"
+
     def describe(self) -> str:
         """One line: what they are and of whom."""
-        classes = f"{self.classes} classes" if self.classes else "no last layer"
         background = ", the first of them for the background" if self.classes == BACKGROUND else ""
         left = f"; not read: {len(self.left)} other entries" if self.left else ""
         return (
-            f"weights of {self.model} by {self.source} ({self.form}, {classes}{background}, "
+            f"weights of {self.model} by {self.source} ({self.form}, {self.last_layer}{background}, "
             f"{self.channels} channels), SHA-256 {self.sha256[:12]}…{left}"
         )
 
@@ -114,7 +120,8 @@ def open_weights(path: Path, *, model: str | None = None, look: Look | None = No
 
 
 def translated(opened: Opened, found: Recognised, name: str) -> dict[str, Tensor]:
-    """All tensors by our names, each of the shape that a network of the same classes and channels has.
+    """All tensors by our names, each of the shape that a network of the same classes and channels has; auxiliary heads
+    may be for other classes.
 
     Raises: WeightsError, which names what does not fit.
     """
@@ -123,7 +130,7 @@ def translated(opened: Opened, found: Recognised, name: str) -> dict[str, Tensor
         model = create(
             Architecture(
                 model=found.model,
-                classes=found.classes or 2,
+                classes=2,  # of what the heads have, below: a file may claim any number
                 channels=found.channels,
                 height=native,
                 width=native,
@@ -137,9 +144,9 @@ def translated(opened: Opened, found: Recognised, name: str) -> dict[str, Tensor
     else:
         placed = slim_names.place(model, opened.tensors)
     wanted = model.state_dict()
-    if found.classes is None:
+    if found.classes is None and not any(key.startswith("Logits.") for key in placed.tensors):
         wanted = {key: tensor for key, tensor in wanted.items() if not key.startswith("Logits.")}
-    check(found.model, f"{printable(name, 80)}: {found.source}", placed, wanted)
+    check(found.model, f"{printable(name, 80)}: {found.source}", placed, with_heads_of(placed.tensors, wanted))
     return _sound(placed, wanted, name)
 
 

@@ -3,6 +3,10 @@
 In `.h5` a group per layer bears the layer's name, and its attribute `weight_names` says what is where. In Keras 3's
 `.weights.h5` groups are numbered by class, `layers/conv2d_4/vars/0`, and the layer's own name is an attribute of `vars`
 (files of the first Keras 3 lack it). A `.keras` file is a zip archive with such a file in it.
+
+A model used as a layer of another, as in Keras' own examples of transfer learning, is one group in both: in `.h5` the
+inner layers' names are in those of its weights, in `.weights.h5` it has `layers` of its own. Its layers are read as if
+they were the outer model's.
 """
 
 from __future__ import annotations
@@ -51,6 +55,11 @@ def read_keras(path: Path) -> Opened:
             tensors: dict[str, Tensor] = {}
             total = 0
             for name, array in found(h5py, file, path):
+                if name in tensors:
+                    raise WeightsError(
+                        f"the weights {printable(path)} have {printable(name, 80)} twice: layers of a model inside the model "
+                        "bear the names of others; save the inner model alone (base.save_weights('NAME.h5'))"
+                    )
                 total += array.nbytes
                 if total > LARGEST:
                     raise damaged(path, "it unpacks to more than any Inception has")
@@ -66,11 +75,7 @@ def read_keras(path: Path) -> Opened:
 
 def _array(h5py: Any, path: Path, group: Any, name: str) -> np.ndarray[Any, Any]:
     """A dataset's numbers, from this file and no other. Raises: WeightsError, KeyError."""
-    place = group
-    for part in name.split("/"):
-        if part and not isinstance(place.get(part, getlink=True), h5py.HardLink):
-            raise damaged(path, f"{printable(name, 80)} points to another place or file")
-        place = place[part] if part else place
+    place = _inside(h5py, path, group, name)
     if not isinstance(place, h5py.Dataset):
         raise damaged(path, f"{printable(name, 80)} is no array")
     if place.is_virtual or place.external:
@@ -80,16 +85,41 @@ def _array(h5py: Any, path: Path, group: Any, name: str) -> np.ndarray[Any, Any]
     return np.ascontiguousarray(place[()])
 
 
+def _inside(h5py: Any, path: Path, group: Any, name: str) -> Any:
+    """What `group` has under `name`, in this file and no other. Raises: WeightsError, KeyError."""
+    place = group
+    for part in filter(None, name.split("/")):
+        if not isinstance(place, h5py.Group):
+            raise damaged(path, f"{printable(name, 80)} is not in it")
+        if part in place and not isinstance(place.get(part, getlink=True), h5py.HardLink):
+            raise damaged(path, f"{printable(name, 80)} points to another place or file")
+        place = place[part]
+    return place
+
+
+def _group(h5py: Any, path: Path, group: Any, name: str) -> Any:
+    """As `_inside`, of a group."""
+    place = _inside(h5py, path, group, name)
+    if not isinstance(place, h5py.Group):
+        raise damaged(path, f"{printable(name, 80)} is no group")
+    return place
+
+
 def _legacy(h5py: Any, file: Any, path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """`layer/variable`, array; of the form of Keras 1 and 2, which Keras 3 still writes."""
-    top = file.get("model_weights", file)
+    top = _group(h5py, path, file, "model_weights") if "model_weights" in file else file
     if "layer_names" not in top.attrs and not any(name.startswith("layer_names") for name in top.attrs):
         raise damaged(path, "an HDF5 file, but not of Keras: it lists no layers")
     for layer in _texts(top, "layer_names"):
-        group = top[layer]
-        for name in _texts(group, "weight_names"):
+        group = _group(h5py, path, top, layer)
+        names = _texts(group, "weight_names")
+        # `conv2d/kernel:0` → `conv2d`; under TensorFlow the outer model's name may stand before it.
+        inner = [name.rpartition("/")[0].rpartition("/")[2] for name in names]
+        nested = len(set(inner)) > 1
+        for name, own in zip(names, inner, strict=True):
+            owner = own if nested else layer
             variable = name.rpartition("/")[2].partition(":")[0]
-            yield f"{layer}/{_known(variable, layer)}", _array(h5py, path, group, name)
+            yield f"{owner}/{_known(variable, owner)}", _array(h5py, path, group, name)
 
 
 def _known(variable: str, layer: str) -> str:
@@ -109,10 +139,19 @@ def _texts(group: Any, attribute: str) -> list[str]:
 
 def _numbered(h5py: Any, file: Any, path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """`layer/variable`, array; of Keras 3's form. Variables are numbered in the order that the layer made them."""
-    for name in file["layers"]:
-        group = file["layers"][name]
-        variables = group.get("vars")
-        if variables is None or not len(variables):
+    yield from _numbered_layers(h5py, _group(h5py, path, file, "layers"), path, set())
+
+
+def _numbered_layers(h5py: Any, layers: Any, path: Path, seen: set[Any]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    # Groups may be linked into a circle.
+    if layers in seen:
+        return
+    seen.add(layers)
+    for name in layers:
+        group = _group(h5py, path, layers, name)
+        if "layers" in group:
+            yield from _numbered_layers(h5py, _group(h5py, path, group, "layers"), path, seen)
+        if "vars" not in group or not len(variables := _group(h5py, path, group, "vars")):
             continue
         layer = variables.attrs.get("name")
         if layer is None:

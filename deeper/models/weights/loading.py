@@ -74,7 +74,7 @@ def load_weights(
     weights, _ = opened(name, model=model, progress=progress)
     classes = classes if classes is not None else weights.classes
     if classes is None:
-        raise UsageError(f"the weights {printable(name)} have no last layer; say how many classes you want")
+        raise UsageError(f"the weights {printable(name)} have {weights.last_layer}; say how many classes you want")
     channels = channels if channels is not None else weights.channels
     side = size if size is not None else MODELS[weights.model].native
     architecture = weights.architecture(classes=classes, channels=channels, height=side, width=side)

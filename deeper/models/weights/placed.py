@@ -6,12 +6,17 @@ errors that say which.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from deeper.errors import WeightsError, printable
+from deeper.models.weights.opened import LARGEST
+
+# The last layer of every network of the catalog, and of its auxiliary heads.
+HEAD = re.compile(r"(.*\.)?[Ll]ogits\.(weight|bias)")
 
 
 @dataclass
@@ -38,6 +43,18 @@ def missing(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list
 def shape_text(tensor: Tensor) -> str:
     """`64 × 3 × 7 × 7`."""
     return " × ".join(map(str, tensor.shape)) or "a single number"
+
+
+def with_heads_of(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`wanted`, with as many classes in each head as `given` has there. Whoever trains on with a last layer of their own
+    may leave the auxiliary heads as they were."""
+    heads = dict(wanted)
+    for key, tensor in wanted.items():
+        weight = given.get(f"{key.rpartition('.')[0]}.weight", given.get(key))
+        # A tensor may claim any number of rows.
+        if HEAD.fullmatch(key) and weight is not None and weight.ndim and 0 < weight.shape[0] <= LARGEST:
+            heads[key] = tensor[:1].expand(weight.shape[0], *tensor.shape[1:])
+    return heads
 
 
 def check(name: str, source: str, placed: Placed, wanted: Mapping[str, Tensor]) -> None:

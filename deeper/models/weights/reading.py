@@ -18,7 +18,8 @@ FORMS = ".pth, .pt, .safetensors, .h5, .weights.h5, .keras, .ckpt, or .tar.gz wi
 
 def is_weights_file(path: Path) -> bool:
     """Whether something lies at `path` that `read` may be asked for: a file, or the prefix of a checkpoint."""
-    return path.is_file() or path.with_name(f"{path.name}.index").is_file()
+    # `.` and `/` have no name.
+    return path.is_file() or (path.name != "" and path.with_name(f"{path.name}.index").is_file())
 
 
 def sha256(path: Path) -> str:

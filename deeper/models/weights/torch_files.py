@@ -2,7 +2,8 @@
 
 A file of `torch.save` is a program for Python's pickle. What it would call is looked at before anything runs: a state
 dict needs a handful of names, and any other is refused by name. `torch.load(weights_only=True)`, which has a list of
-its own, is the second lock.
+its own, is the second lock. What training scripts keep beside the weights, their arguments and scores, is stepped over:
+it is never built.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -25,18 +26,35 @@ from deeper.models.weights.opened import LARGEST, Opened, damaged
 
 # What a state dict, alone or in a training script's checkpoint, is built from.
 _ALLOWED = re.compile(
-    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch\.nn\.parameter Parameter"
+    r"collections (OrderedDict|Counter)|torch\._utils _rebuild_(tensor_v2|parameter)|torch\.nn\.parameter Parameter"
     r"|torch (\w+Storage|Size|device|float\d*|bfloat16|double|half|u?int\d+|long)|torch\.storage (Untyped|Typed)Storage"
-    r"|argparse Namespace|__builtin__ set|builtins set|numpy(\._?core\.multiarray)? (scalar|dtype)|_codecs encode"
+    r"|argparse Namespace|__builtin__ set|builtins set|numpy dtype|numpy\._?core\.multiarray scalar|_codecs encode"
 )
-# Of the program itself, without the numbers: 1,000 names with shapes take 100 kB.
 # Of `torch.optim.swa_utils.AveragedModel`, which torchvision's training script saves as `model_ema`.
 _COUNTER = "n_averaged"
+# Of the program itself, without the numbers: 1,000 names with shapes take 100 kB.
 _LARGEST_PROGRAM = 16 << 20
 # Where training scripts put the weights in their checkpoints; averaged ones first, which is what was evaluated.
 _PLACES = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net", "network", "weights")
 # What wrappers put before every name.
 _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")
+
+
+class _SteppedOver:
+    """Stands in for what is not read, and takes whatever a file would build it from. The real ones are not all
+    harmless: numpy believes a dtype's state, and a scalar's bytes."""
+
+    def __new__(cls, *_: object) -> Self:
+        return super().__new__(cls)
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+_STEPPED_OVER = ("argparse.Namespace", "numpy.dtype", "numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
 
 
 def is_torch(head: bytes) -> bool:
@@ -59,7 +77,10 @@ def read_torch(path: Path) -> Opened:
     if zipped:
         _check_archive(path)
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals([(_SteppedOver, name) for name in _STEPPED_OVER]),
+        ):
             warnings.simplefilter("ignore")  # a file can be made to warn of anything
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a made-up program leads to
@@ -121,7 +142,8 @@ def _check_program(path: Path, program: bytes) -> None:
 def _weights_in(path: Path, loaded: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """(the state dict in what was loaded, what else there is). Raises: WeightsError, when there is none."""
     left: list[str] = []
-    if isinstance(loaded, Mapping) and not _is_state(loaded):
+    if isinstance(loaded, Mapping):
+        # Before the whole is taken for one: a loss that is a tensor may lie beside the state dict.
         place = next((name for name in _PLACES if _is_state(loaded.get(name))), None)
         if place is not None:
             left = [str(name) for name in loaded if name != place]

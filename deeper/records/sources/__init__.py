@@ -39,6 +39,12 @@ def open_source(source: object, *, options: SourceOptions = NO_OPTIONS) -> Listi
     A plain word that is the name of a set means the set; `./mnist` or a `Path` means the folder.
     Raises: SourceError, for what is missing, empty, or no source; UsageError, for options that do not fit.
     """
+    listing = _listed(source, options)
+    listing.options = options
+    return listing
+
+
+def _listed(source: object, options: SourceOptions) -> Listing:
     if isinstance(source, (tuple, list, Mapping)):
         from deeper.records.sources import arrays
 
@@ -58,6 +64,7 @@ def open_source(source: object, *, options: SourceOptions = NO_OPTIONS) -> Listi
             raise UsageError(
                 f"--group-by is for pictures of your own: no pictures of {source!r} belong together; leave it out"
             )
+        _refuse_classes(source, options)
         listing = named.open_named(source)
         if Path(source).exists():
             listing.notices = (*listing.notices, f"{source!r} is the named set; write ./{source} for the folder")
@@ -91,6 +98,7 @@ def _open_path(given: str | Path, path: Path, options: SourceOptions) -> Listing
             return idx.open_idx_folder(path, options=options, found=found)
         from deeper.records.sources import folder
 
+        _refuse_classes(given, options)
         return folder.open_folder(path, options=options)
     if not stat.S_ISREG(mode):
         raise SourceError(f"{shown!r} is neither a folder nor a file; {expected}")
@@ -102,9 +110,17 @@ def _open_path(given: str | Path, path: Path, options: SourceOptions) -> Listing
     if suffix in _TABLES:
         from deeper.records.sources.table import open_table
 
+        _refuse_classes(given, options)
         return open_table(path, options=options)
     if suffix == ".npy":
         raise SourceError(f"{shown!r} holds one array; wanted images and labels: numpy.savez(path, images=…, labels=…)")
     if suffix in _ARCHIVES:
         raise SourceError(f"{shown!r} is an archive; unpack it and give the folder")
     raise SourceError(f"{shown!r} is no source; {expected}")
+
+
+def _refuse_classes(given: str | Path, options: SourceOptions) -> None:
+    if options.classes is not None:
+        raise UsageError(
+            f"classes are for arrays that hold indices: {printable(given)!r} names its classes itself; leave them out"
+        )

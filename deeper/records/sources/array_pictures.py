@@ -27,7 +27,8 @@ def read_pictures(
     """uint8 pictures of each split, N×H×W or N×H×W×C with C 1 or 3, and notices.
 
     Takes bool, integers 0..255, floats 0..1 or floats 0..255 (a notice says which was understood).
-    Raises: SourceError, for NaN, other ranges, other shapes, channels first, object arrays, no picture at all.
+    Raises: SourceError, for NaN, other ranges, other shapes, channels first, object arrays, bool, integers and floats
+    in one source, no picture at all.
     """
     shaped = {
         split: _shaped(array, f"{split} images" if split else "images", options) for split, array in given.items()
@@ -37,9 +38,13 @@ def read_pictures(
     low, high = _range(shaped)
     notices: list[str] = []
     scale = 1.0
-    kinds = {array.dtype.kind for array in shaped.values()}
+    # An empty split has no pixels to be misread, whatever dtype numpy gave it.
+    kinds = {array.dtype.kind for array in shaped.values() if len(array)}
     if "b" in kinds and kinds != {"b"}:
         raise SourceError("some images are bool and others numbers; wanted one dtype in all splits")
+    if "f" in kinds and kinds != {"f"}:
+        # Before the ranges: 0..1 beside 0..255 has the range of the second, and the first would become black.
+        raise SourceError("some images are floats and others integers; wanted one dtype in all splits")
     if kinds == {"b"}:
         scale = 255.0
     elif low < 0:
@@ -61,8 +66,6 @@ def read_pictures(
         scale = 255.0 if high <= 1 else 1.0
         if high > 1:
             notices.append(f"images are floats up to {high:g}: read as 0..255")
-    elif "f" in kinds and high <= 1:
-        raise SourceError("some images are floats and others integers; wanted one dtype in all splits")
     elif high <= 1:
         notices.append("no pixel is brighter than 1 of 255; if 0..1 was meant, give floats or bool")
     return {split: _to_uint8(array, scale) for split, array in shaped.items()}, tuple(notices)

@@ -26,7 +26,7 @@ from deeper.records.sources.array_labels import read_labels, text_of
 from deeper.records.sources.array_pictures import read_pictures
 from deeper.records.sources.groups import groups_of
 from deeper.records.sources.item import Item
-from deeper.records.sources.listing import Listing, digest, enumerated, split_of
+from deeper.records.sources.listing import Listing, digest, enumerated, split_of, unreadable
 from deeper.records.sources.options import NO_OPTIONS, SourceOptions
 
 Pair = tuple[ArrayLike, ArrayLike]
@@ -101,7 +101,7 @@ def _archive(file: BinaryIO, shown: str, wanted: str) -> np.lib.npyio.NpzFile:
 def open_npz(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     """A source from an `.npz` file, read without pickle.
 
-    Raises: SourceError, for a file that is damaged, pickled, or whose keys are none of the known ones.
+    Raises: SourceError, for a file that cannot be read, is damaged, pickled, or whose keys are none of the known ones.
     """
     shown = printable(path)
     wanted = "wanted images and labels, or x_train, y_train, x_test, y_test"
@@ -131,6 +131,8 @@ def open_npz(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
         raise  # some are ValueErrors too, and say more
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
         raise SourceError(f"{shown} is no sound .npz file ({printable(error, 80)}); write it again") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
     ignored = [key for key in keys if key not in used]
     listing = list_parts(parts, options=options, name=path.stem)
     if ignored:
@@ -193,10 +195,16 @@ def list_parts(parts: Mapping[str | None, Part], *, options: SourceOptions, name
         identifiers = [
             f"{split}/{position:05d}" if split else f"array:{position:06d}" for position in range(len(array))
         ]
-        groups = _groups(parts[split].groups, len(array), where)
-        if groups is None:
+        given = parts[split].groups
+        if given is None or options.group_by is not None:
             groups, group_notices = groups_of(identifiers, options.group_by)
-            notices = (*notices, *group_notices)
+            if given is not None:
+                # As in a table with a column `group`: what the user says counts.
+                said = f"--group-by {printable(options.group_by)!r} groups the pictures"
+                group_notices = (f"{where}groups of the file are not used: {said}", *group_notices)
+        else:
+            groups, group_notices = _groups(given, len(array), where)
+        notices = (*notices, *group_notices)
         items += [
             Item(identifier, labels.classes[index], split, group, None, picture)
             for identifier, index, group, picture in zip(identifiers, indices.tolist(), groups, array)
@@ -221,10 +229,13 @@ def list_parts(parts: Mapping[str | None, Part], *, options: SourceOptions, name
     )
 
 
-def _groups(groups: Any, count: int, where: str) -> list[str | None] | None:
-    if groups is None:
-        return None
+def _groups(groups: Any, count: int, where: str) -> tuple[list[str | None], tuple[str, ...]]:
+    """The group of each picture and notices. An empty name is none, as in a table: those pictures are on their own."""
     array = np.asarray(groups)
     if array.shape != (count,) or array.dtype.kind not in "iuUS":
         raise SourceError(f"{where}groups have shape {array.shape}, dtype {array.dtype}; wanted {count} names")
-    return [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.tolist()]
+    texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.tolist()]
+    names = [text if text.strip() else None for text in texts]
+    alone = names.count(None)
+    notice = f"{alone} {where}pictures have an empty group: each of them is on its own"
+    return names, (notice,) if alone else ()

@@ -64,6 +64,8 @@ def open_folder(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     ]
     notices += _about_classes(classes, class_folders, found, depth, shown)
     notices += _about_skipped(found)
+    if found.outputs:
+        notices.append(f"passed over {_outputs(found)}: written by deeper, no pictures of yours")
     name = clean(path.resolve().name) or "pictures"
     return Listing(
         name=name,
@@ -107,6 +109,8 @@ def _nothing(shown: str, found: Walk, loose: list[Found], class_folders: set[str
         return f"{shown!r} holds no usable file ({printable(first.id, 60)}: {first.reason}); {wanted}"
     if class_folders:
         return f"{shown!r} has class folders but no file in them ({enumerated(sorted(class_folders))}); {wanted}"
+    if found.outputs:
+        return f"{shown!r} holds no pictures, only what deeper wrote ({_outputs(found)}); {wanted}"
     if found.skipped:
         return f"{shown!r} holds no pictures, only {found.skipped.total()} files of other kinds; {wanted}"
     return f"{shown!r} is empty; {wanted}"
@@ -127,6 +131,10 @@ def _about_classes(classes: tuple[str, ...], class_folders: set[str], found: Wal
             only = printable(classes[0])
             notices.append(f"{only!r} is the one class; if its sub-folders are the classes, give {shown}/{only}")
     return notices
+
+
+def _outputs(found: Walk) -> str:
+    return enumerated(["/".join(parts) for parts in found.outputs])
 
 
 def _about_skipped(found: Walk) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deeper.errors import SourceError, printable
 from deeper.records.sources.arrays import Part, list_parts
-from deeper.records.sources.listing import Listing, enumerated, split_of
+from deeper.records.sources.listing import Listing, enumerated, file_bytes, split_of
 from deeper.records.sources.options import NO_OPTIONS, SourceOptions
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -28,9 +28,9 @@ _NAME = re.compile(r"(?:(?P<set>.+)-)?(?P<split>train|t10k|test)-(?P<kind>images
 def read_bytes(path: Path) -> bytes:
     """The unpacked bytes of an IDX file, gzipped or plain (told by its first bytes, not by its name).
 
-    Raises: SourceError, for a gzip stream that is cut off or damaged.
+    Raises: SourceError, for a file that cannot be read, a gzip stream that is cut off or damaged.
     """
-    data = path.read_bytes()
+    data = file_bytes(path)
     if not data.startswith(b"\x1f\x8b"):
         return data
     try:

@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 
-from deeper.errors import printable
+from deeper.errors import SourceError, printable
 from deeper.records.sources.item import Item, Rejected
+from deeper.records.sources.options import SourceOptions
 
 #: How people write the names of the three splits. MNIST's file names bring "t10k".
 _SPELLINGS: Mapping[str, str] = {
@@ -51,6 +53,8 @@ class Listing:
     """What was understood, skipped or left out: one line each, for the user to read."""
     skipped: int = 0
     """Files that were passed over by their names (hidden ones, `Thumbs.db`, `labels.txt`); neither items nor rejected."""
+    options: SourceOptions | None = None
+    """What `open_source` was told; `None` for a listing that was made otherwise."""
 
     @cached_property
     def items(self) -> Sequence[Item]:
@@ -73,6 +77,22 @@ def digest(parts: Iterable[str | bytes | memoryview]) -> str:
         total.update(len(data).to_bytes(8, "little"))
         total.update(data)
     return total.hexdigest()
+
+
+def file_bytes(path: Path) -> bytes:
+    """All bytes of a file that the user named. Raises: SourceError, when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> SourceError:
+    """What is said of a file that is there and cannot be read."""
+    return SourceError(
+        f"{printable(path)!r} cannot be read ({error.strerror or printable(error, 60)}); wanted a file that you may read: "
+        "look at its permissions"
+    )
 
 
 def split_of(word: str) -> str | None:

@@ -24,7 +24,7 @@ from deeper import download
 from deeper.errors import DownloadError, SourceError, UsageError, nearest, printable
 from deeper.records.sources.idx import parse_idx
 from deeper.records.sources.item import Item
-from deeper.records.sources.listing import Listing, digest
+from deeper.records.sources.listing import Listing, digest, file_bytes
 
 _VALIDATION = 5_000
 
@@ -192,7 +192,7 @@ def _locate(name: str, chosen: _Set, file: _File) -> Path:
 
 def _read(path: Path, file: _File) -> NDArray[np.uint8]:
     """The array in one file, checked by hash, dtype and shape."""
-    packed = path.read_bytes()
+    packed = file_bytes(path)
     gzipped = packed.startswith(b"\x1f\x8b")
     known = gzipped and hashlib.sha256(packed).hexdigest() == file.packed
     try:
@@ -209,7 +209,7 @@ def _read(path: Path, file: _File) -> NDArray[np.uint8]:
 
 def _identity(path: Path, file: _File) -> str:
     # Contents with a known hash are checked against it when they are read, so it stands for them, however packed.
-    return file.packed if file.unpacked else hashlib.sha256(path.read_bytes()).hexdigest()
+    return file.packed if file.unpacked else hashlib.sha256(file_bytes(path)).hexdigest()
 
 
 def _damaged(path: Path) -> SourceError:

@@ -14,12 +14,13 @@ class SourceOptions:
     shape: tuple[int, ...] | None = None
     """Height, width and perhaps channels of one picture, where arrays hold it flat: `--shape 28 28`."""
     channels: int | None = None
-    """1 (grey) or 3 (colour). The build converts the pictures; a source only checks the value."""
+    """1 (grey) or 3 (colour): what a build of this source converts pictures to when they are read."""
     group_by: str | None = None
     """What keeps pictures together in one split: the name of a column of a table, `folder` (the folder a picture
     lies in), or a regular expression with one group, searched in the id: `--group-by '(plant[0-9]+)'`."""
     classes: tuple[str, ...] | None = None
-    """Names of the classes whose indices arrays hold: `("cat", "dog")` for 0 and 1."""
+    """Names of the classes whose indices arrays hold: `("cat", "dog")` for 0 and 1. Only for arrays and IDX files: other
+    sources name their classes themselves."""
 
     def __post_init__(self) -> None:
         if self.shape is not None and (len(self.shape) not in (2, 3) or any(size < 1 for size in self.shape)):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deeper.errors import SourceError, printable
-from deeper.records.sources.listing import enumerated
+from deeper.records.sources.listing import enumerated, file_bytes
 
 _NAMES = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "picture"),
@@ -37,11 +37,11 @@ class Table:
 def read_table(path: Path) -> Table:
     """Read a CSV or TSV. The delimiter is the one under which the columns make sense, not the most frequent one.
 
-    Raises: SourceError, for text in an unknown encoding, columns that are neither named nor plainly a path and a
-    label, a broken quote, an empty file.
+    Raises: SourceError, for a file that cannot be read, text in an unknown encoding, columns that are neither named nor
+    plainly a path and a label, a broken quote, an empty file.
     """
     shown = printable(path)
-    text, notices = _decode(path.read_bytes(), shown)
+    text, notices = _decode(file_bytes(path), shown)
     if not text.strip():
         raise SourceError(f"{shown!r} is empty; wanted lines of path,label")
     order = ["\t", ",", ";"] if path.suffix.lower() == ".tsv" else [",", ";", "\t"]

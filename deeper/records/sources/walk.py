@@ -7,6 +7,7 @@ hands out decomposed names), bytes that are no UTF-8 written as `\\xNN`.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import unicodedata
 from collections import Counter
@@ -24,6 +25,11 @@ _NO_PICTURE_SUFFIXES = {
 }
 # What archives made on a Mac leave beside the real folders: small files with the names of pictures.
 _HIDDEN_FOLDERS = {"__macosx", "@eadir"}
+# Where deeper writes to unless told otherwise: below the folder that it is started in, which may be that of the pictures.
+_PLACES = {"datasets", "runs", "audits"}
+# What lies beside the runs of a series: of `deeper learn-curve` and `find-rate`.
+_FIGURES = {"learning-curve.png", "learning-curve.svg", "rates.png", "rates.svg"}
+_SHARD = re.compile(r"(train|validation|test)-.*\.tfrecord")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +49,16 @@ class Found:
 
 @dataclass
 class Walk:
-    """What lies below a folder. Every entry is in exactly one of `files`, `folders`, `rejected`, `skipped`."""
+    """What lies below a folder. Every entry is in exactly one of `files`, `folders`, `rejected`, `skipped`, `outputs`, or
+    below one of `outputs`."""
 
     files: list[Found] = field(default_factory=list)
     folders: list[tuple[str, ...]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     """"hidden" and "not named as a picture" with their counts."""
+    outputs: list[tuple[str, ...]] = field(default_factory=list)
+    """Folders that deeper itself wrote: datasets, runs, audits, and `datasets/`, `runs/`, `audits/` of nothing else."""
 
 
 def clean(name: str) -> str:
@@ -107,6 +116,9 @@ def walk(root: Path) -> Walk:
                 raise SourceError(f"{printable(root)!r} cannot be listed: {error.strerror}") from None
             result.rejected.append(Rejected("/".join(parts), f"the folder cannot be listed: {error.strerror}"))
             continue
+        if parts and _is_output({entry.name for entry in listed}):
+            result.outputs.append(parts)
+            continue
         if parts:
             result.folders.append(parts)
         for entry in listed:
@@ -114,7 +126,34 @@ def walk(root: Path) -> Walk:
     result.files.sort(key=lambda found: tuple(natural_key(part) for part in found.parts))
     result.rejected.sort(key=lambda rejected: natural_key(rejected.id))
     _reject_equal_ids(result)
+    _join_outputs(result)
     return result
+
+
+def _is_output(names: set[str]) -> bool:
+    """Whether a folder with entries of these names is a dataset, a run or an audit. By several names together: a class
+    of pictures may well have a dataset.json of somebody else beside them."""
+    dataset = "dataset.json" in names and any(_SHARD.fullmatch(name) for name in names)
+    run = "config.toml" in names and not names.isdisjoint({"metrics.jsonl", "bundle"})
+    return dataset or run or {"policy.toml", "audit.json"} <= names
+
+
+def _join_outputs(result: Walk) -> None:
+    """Make one output of a folder `datasets`, `runs` or `audits` with outputs in it and no file beside them but figures
+    of ours; with pictures it is a class of that name."""
+    places = {output[:depth] for output in result.outputs for depth in range(1, len(output))}
+    for place in sorted(place for place in places if place[-1] in _PLACES):
+        depth = len(place)
+        if not any(output[:depth] == place for output in result.outputs):
+            continue  # it lies in one that is joined already
+        if any(found.parts[:depth] == place and found.parts[-1] not in _FIGURES for found in result.files):
+            continue
+        within = "/".join(place) + "/"
+        result.files = [found for found in result.files if found.parts[:depth] != place]
+        result.folders = [parts for parts in result.folders if parts[:depth] != place]
+        result.rejected = [rejected for rejected in result.rejected if not rejected.id.startswith(within)]
+        result.outputs = [output for output in result.outputs if output[:depth] != place] + [place]
+    result.outputs.sort(key=lambda output: tuple(natural_key(part) for part in output))
 
 
 def _place(

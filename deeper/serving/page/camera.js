@@ -38,7 +38,8 @@ export function startCamera() {
       refuse("Browsers give a camera only to pages from this machine (localhost) or over https.");
       return;
     }
-    at("camera").disabled = true;
+    // Not `disabled`, under which the focus would be lost while the browser asks for permission.
+    at("camera").setAttribute("aria-disabled", "true");
     try {
       const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
       const which = device ? { deviceId: { exact: device } } : { facingMode: "environment" };
@@ -52,7 +53,7 @@ export function startCamera() {
       if (mine === opening) refuse(reason(error));
       return;
     } finally {
-      at("camera").disabled = false;
+      at("camera").removeAttribute("aria-disabled");
     }
     // Pulled out, or taken away by the system.
     stream.getVideoTracks()[0].addEventListener("ended", () => {
@@ -100,6 +101,7 @@ export function startCamera() {
   }
 
   at("camera").addEventListener("click", () => {
+    if (at("camera").hasAttribute("aria-disabled")) return;
     if (!stream) {
       start();
       return;

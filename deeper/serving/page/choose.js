@@ -1,7 +1,7 @@
 // Pictures from outside: chosen, dropped anywhere on the page (folders too), or pasted.
 
 import { enqueue } from "./queue.js";
-import { choose, state } from "./state.js";
+import { choose, on, state } from "./state.js";
 import { say } from "./speak.js";
 import { counted } from "./words.js";
 
@@ -11,6 +11,7 @@ const MOST = 2000;
 const PICTURE = /\.(jpe?g|png|gif|webp|bmp|tiff?|hei[cf]|avif|jfif|pgm|ppm)$/i;
 
 export function startChoosing() {
+  on("entries", () => { if (!state.entries.length) at("left-out").hidden = true; });
   at("choose").addEventListener("click", () => at("files").click());
   at("files").addEventListener("change", () => {
     take([...at("files").files], "file");
@@ -47,26 +48,32 @@ function startDropping() {
     event.preventDefault();
     depth = 0;
     show(false);
-    take(await filesOf(event.dataTransfer), "file");
+    const { files, count } = await filesOf(event.dataTransfer);
+    take(files, "file", count);
   });
 }
 
+/** @returns {Promise<{files: File[], count: number}>} `count`: pictures that were there; more than `MOST` are not taken */
 async function filesOf(transfer) {
-  if (!transfer) return [];
+  if (!transfer) return { files: [], count: 0 };
   // Before the first await: afterwards the browser has emptied the list.
   const plain = [...transfer.files];
   const entries = [...(transfer.items ?? [])].map((one) => one.webkitGetAsEntry?.()).filter(Boolean);
-  if (!entries.some((one) => one.isDirectory)) return plain;
-  const found = [];
+  if (!entries.some((one) => one.isDirectory)) return { files: plain, count: plain.length };
+  const found = { files: [], count: 0 };
   for (const one of entries) await collect(one, found);
   return found;
 }
 
 async function collect(entry, found) {
-  if (found.length >= MOST) return;
   if (entry.isFile) {
-    const file = await new Promise((resolve) => { entry.file(resolve, () => resolve(null)); });
-    if (file && PICTURE.test(file.name)) found.push(file);
+    if (!PICTURE.test(entry.name)) return;
+    if (found.files.length < MOST) {
+      const file = await new Promise((resolve) => { entry.file(resolve, () => resolve(null)); });
+      if (!file) return;
+      found.files.push(file);
+    }
+    found.count += 1;
     return;
   }
   const reader = entry.createReader();
@@ -78,7 +85,7 @@ async function collect(entry, found) {
   }
 }
 
-function take(files, source) {
+function take(files, source, count = files.length) {
   if (!state.model) return;
   if (!files.length) {
     say("There is no picture in that.");
@@ -86,6 +93,9 @@ function take(files, source) {
   }
   const names = files.map((file) => (source === "paste" ? `pasted ${new Date().toLocaleTimeString("en-GB")}` : file.name));
   const entries = enqueue(files.map((blob, place) => ({ name: names[place], source, blob })));
-  if (files.length > 1) say(`Asking about ${counted(files.length, "picture")}.`);
+  const first = count > files.length ? `the first ${files.length.toLocaleString("en")} of ` : "";
+  if (files.length > 1) say(`Asking about ${first}${counted(count, "picture")}.`);
+  at("left-out").hidden = !first;
+  at("left-out").textContent = `These are ${first}${counted(count, "picture")}; deeper predict takes all of a folder.`;
   choose(entries[0]);
 }

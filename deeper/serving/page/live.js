@@ -2,6 +2,7 @@
 
 import { Problem, predict } from "./api.js";
 import { state, tell } from "./state.js";
+import { mayAskAgain } from "./token.js";
 
 // Milliseconds before something new is asked about after a failure that says nothing of when to try again.
 const AFTER_PROBLEM = 2000;
@@ -31,6 +32,7 @@ export class Live {
 
   /** There is something new to ask about. */
   nudge() {
+    mayAskAgain();
     this.wanted = true;
     if (!this.busy && this.timer === null) this.#later(this.began + this.every - performance.now());
   }

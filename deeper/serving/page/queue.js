@@ -1,8 +1,9 @@
 // Pictures that were chosen, asked a few at a time, in order, and again where the server was busy.
 
 import { Problem, predict } from "./api.js";
-import { newEntry, state, tell } from "./state.js";
+import { newEntries, state, tell } from "./state.js";
 import { thumbnailOf } from "./thumbnail.js";
+import { mayAskAgain } from "./token.js";
 
 // More at once would not be answered sooner: the server decodes and batches as many as it has processors for.
 const AT_ONCE = 4;
@@ -12,8 +13,9 @@ let running = 0;
 
 /** Adds pictures to the session and asks about each. @returns the entries */
 export function enqueue(pictures) {
-  const entries = pictures.map(({ name, source, blob }) => newEntry(name, source, blob));
-  waiting.push(...entries);
+  mayAskAgain();
+  const entries = newEntries(pictures);
+  for (const entry of entries) waiting.push(entry);
   while (running < AT_ONCE && waiting.length) {
     running += 1;
     work();
@@ -23,7 +25,7 @@ export function enqueue(pictures) {
 
 /** Keeps an answer that is there already, from a drawing or the camera, in the session. */
 export async function keep({ name, source, blob, answer, roundTrip }) {
-  const entry = newEntry(name, source, blob);
+  const [entry] = newEntries([{ name, source, blob }]);
   Object.assign(entry, { status: "done", answer, roundTrip, model: answer.model });
   entry.thumbnail = await thumbnailOf(blob);
   tell("entry", entry);

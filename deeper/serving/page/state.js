@@ -42,15 +42,18 @@ export function tell(what, about) {
   for (const call of listeners.get(what) ?? []) call(about);
 }
 
-export function newEntry(name, source, blob) {
-  number += 1;
-  const entry = {
-    id: number, name, source, blob, thumbnail: null, status: "waiting", answer: null, problem: "", roundTrip: null,
-    model: state.model?.name ?? "", when: new Date(),
-  };
-  state.entries.push(entry);
+/** Told of once for all: who listens looks through the whole session. @returns the entries */
+export function newEntries(pictures) {
+  const entries = pictures.map(({ name, source, blob }) => {
+    number += 1;
+    return {
+      id: number, name, source, blob, thumbnail: null, status: "waiting", answer: null, problem: "", roundTrip: null,
+      model: state.model?.name ?? "", when: new Date(),
+    };
+  });
+  for (const entry of entries) state.entries.push(entry);
   tell("entries");
-  return entry;
+  return entries;
 }
 
 export function choose(entry) {

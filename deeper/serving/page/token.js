@@ -4,6 +4,7 @@ const KEY = "deeper-token";
 const at = (id) => document.getElementById(id);
 let memory = "";
 let asking = null;
+let declined = false;
 
 /** The token that requests bring; empty where none was given. */
 export function token() {
@@ -24,14 +25,25 @@ function keep(text) {
 }
 
 /**
- * Opens the dialog; those who ask meanwhile wait for the same answer.
+ * Opens the dialog; those who ask meanwhile wait for the same answer. After "Not now" it stays closed until
+ * `mayAskAgain`: of many pictures in the queue each would open it.
  * @param {string} refused  the token that was just refused
  * @returns {Promise<boolean>} whether there is a token to try
  */
 export function askForToken(refused) {
   if (token() !== refused) return Promise.resolve(true); // given while this request was on its way
-  asking ??= opened(refused !== "").finally(() => { asking = null; });
+  if (declined) return Promise.resolve(false);
+  asking ??= opened(refused !== "").then((given) => {
+    asking = null;
+    declined = !given;
+    return given;
+  });
   return asking;
+}
+
+/** Somebody has done something new, for which a token may be asked for again. */
+export function mayAskAgain() {
+  declined = false;
 }
 
 function opened(again) {

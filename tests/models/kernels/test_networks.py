@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -174,6 +175,64 @@ def test_other_types_and_layouts_are_left_to_pytorch() -> None:
     assert layer(torch.randn(2, 3, 9, 9).double().to(memory_format=LAST).float()).grad_fn.name() == "_NormReluBackward"
     assert "_NormRelu" not in layer(torch.randn(2, 3, 9, 9)).grad_fn.name()
     assert "_NormRelu" not in layer.double()(torch.randn(2, 3, 9, 9).double().to(memory_format=LAST)).grad_fn.name()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Convolution(24, 8, 1, style=Style()),
+        lambda: Mixed(24, [[Conv(8, 1)], [Average(3), Conv(6, 1)], [Max(3), Conv(5, 1)]], Style()),
+    ],
+    ids=["convolution", "block"],
+)
+def test_double_precision_into_single_precision_is_refused_as_by_pytorch(build: Callable[[], nn.Module]) -> None:
+    layer, _ = twice(build())
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    x = torch.randn(2, 24, 5, 5, dtype=torch.float64).to(memory_format=LAST)
+    for autocast in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast), pytest.raises(RuntimeError, match="type"):
+            layer(x)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in layer.state_dict().items())
+
+
+def test_a_block_is_differentiated_a_second_time_rightly_or_not_at_all() -> None:
+    pools = Mixed(24, [[Max(3)], [Max(5), Max(3)]], Style()).train()
+    x = torch.randn(4, 24, 9, 9).to(memory_format=LAST).requires_grad_()
+    result = pools(x)
+    first, second = (torch.autograd.grad(result.square().sum(), x, retain_graph=True)[0] for _ in range(2))
+    assert result.grad_fn.name() == "_JoinBackward" and torch.equal(first, second)
+    for build in (block, shrinking):
+        mine, _ = twice(build(Style()))
+        result = mine(x)
+        result.sum().backward(retain_graph=True)
+        with pytest.raises(RuntimeError, match="differentiated only once"):
+            result.sum().backward()
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in LARGE)) for name in MODELS])
+def test_a_step_in_bf16_lowers_the_loss(name: str) -> None:
+    """Channels-last, as training goes; every parameter is float32 and gets such a gradient."""
+    side = MODELS[name].smallest
+    torch.manual_seed(0)
+    model, _ = twice(create(Architecture(model=name, classes=5, channels=3, height=side, width=side)))
+    images, labels = torch.randn(8, 3, side, side).to(memory_format=LAST), torch.arange(8) % 5
+
+    def loss() -> Tensor:
+        set_noise(model, 0, 0)
+        with torch.autocast("cpu", torch.bfloat16):
+            output: Output = model(images)
+        assert output.logits.dtype == torch.bfloat16
+        parts = (output.logits, *output.aux)
+        weights = (1.0, *(0.4 for _ in output.aux))
+        return torch.stack([w * F.cross_entropy(part.float(), labels) for w, part in zip(weights, parts)]).sum()
+
+    first = loss()
+    first.backward()  # type: ignore[no-untyped-call]
+    gradients = [weight.grad for weight in model.parameters()]
+    assert all(gradient is not None and gradient.dtype == torch.float32 for gradient in gradients)
+    norm = float(torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None]))
+    torch.optim.SGD(model.parameters(), lr=0.03 / norm).step()
+    assert loss().item() < first.item() - 0.003
 
 
 def test_residual() -> None:

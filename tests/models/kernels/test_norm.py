@@ -97,6 +97,32 @@ def test_gradients_in_double_precision(joined: bool) -> None:
     assert torch.autograd.gradcheck(block, (x, gamma, first, second, third))
 
 
+@pytest.mark.parametrize("reuse", [False, True])
+def test_some_channels_of_a_wider_tensor(reuse: bool) -> None:
+    """Values and gradients; with memory of its own the gradient lies closer than what was taken in."""
+    torch.manual_seed(0)
+    wide, gradient = pictures(10, 5, 4), pictures(5, 5, 4)
+    norms = [norm(3), norm(2, pool=3)]
+    results = []
+    for x in (wide.clone().narrow(1, 2, 5), wide.narrow(1, 2, 5).contiguous(memory_format=LAST)):
+        mine = x.requires_grad_()
+        parts = norm_relu(mine, norms, reuse=reuse)
+        (by_x,) = torch.autograd.grad(torch.cat(parts, 1), mine, gradient)
+        results.append((torch.cat(parts, 1).detach(), by_x))
+    assert all(torch.equal(ours, wanted) for ours, wanted in zip(*results))
+
+
+def test_statistics_of_another_type_are_refused() -> None:
+    """The kernels would read beyond their ends."""
+    for dtype, name in ((torch.float64, "beta"), (torch.float32, "gamma"), (torch.bfloat16, "variance")):
+        other = torch.float32 if dtype == torch.float64 else torch.float64
+        fitting = {"gamma": None, "beta": torch.zeros(4), "mean": torch.zeros(4), "variance": torch.ones(4)}
+        wanted = torch.float64 if dtype == torch.float64 else torch.float32
+        changes = {key: tensor if tensor is None else tensor.to(wanted) for key, tensor in fitting.items()}
+        with pytest.raises(TypeError, match="compiled batch norm of"):
+            norm_relu(pictures(4, 3, 3, dtype), [norm(4, **{**changes, name: torch.ones(4, dtype=other)})])
+
+
 def test_pooled_group_equals_average_pool_first() -> None:
     x = pictures(6, 7, 5)
     for counts in (True, False):

@@ -1,7 +1,8 @@
 """Runs under TensorFlow's own Python: files that real Keras and TensorFlow write, of one random network.
 
 python tensorflow_writer.py NAMES.json PICTURES.npy FOLDER     InceptionV3 for 30 classes: FOLDER/{legacy.h5,
-    three.weights.h5, whole.keras, two.ckpt.*, one.ckpt, logits.npy}; NAMES.json: TF-Slim's names in Keras' order
+    three.weights.h5, whole.keras, nested.{h5,weights.h5,keras} (inside another model), two.ckpt.*, one.ckpt,
+    logits.npy}; NAMES.json: TF-Slim's names in Keras' order
 python tensorflow_writer.py FOLDER                             the small checkpoints in `data/`
 """
 
@@ -58,6 +59,13 @@ def network(names: list[str], pictures: Path, folder: Path) -> None:
     model.save(folder / "legacy.h5")
     model.save_weights(folder / "three.weights.h5")
     model.save(folder / "whole.keras")
+    base = keras.Model(model.input, model.get_layer("mixed10").output, name="inception_v3")
+    last = keras.layers.Dense(30)
+    outer = keras.Sequential([keras.Input((75, 75, 3)), base, keras.layers.GlobalAveragePooling2D(), last])
+    last.set_weights(model.get_layer("predictions").get_weights())
+    outer.save(folder / "nested.h5")
+    outer.save_weights(folder / "nested.weights.h5")
+    outer.save(folder / "nested.keras")
 
     def numbered(kind: type, stem: str) -> list[keras.layers.Layer]:
         found = [layer for layer in model.layers if type(layer) is kind]

@@ -36,7 +36,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["legacy.h5", "three.weights.h5", "whole.keras", "one.ckpt", "two.ckpt"])
+NESTED = ["nested.h5", "nested.weights.h5", "nested.keras"]
+
+
+@pytest.mark.parametrize("name", ["legacy.h5", "three.weights.h5", "whole.keras", *NESTED, "one.ckpt", "two.ckpt"])
 def test_logits(folder: Path, name: str) -> None:
     loaded = deeper.load_weights(folder / name, size=75)
     assert (loaded.weights.model, loaded.weights.classes) == ("inception_v3", 30)

@@ -73,6 +73,30 @@ def three(path: Path, arrays: dict[str, dict[str, np.ndarray]], *, names: bool =
     return path
 
 
+def nested(path: Path, arrays: dict[str, dict[str, np.ndarray]], dense: dict[str, np.ndarray]) -> Path:
+    """The network as one layer of another, before pooling and a layer of one's own, as Keras 3.15 writes it."""
+    inner = {layer: variables for layer, variables in arrays.items() if layer != "predictions"}
+    if path.name.endswith(".weights.h5"):
+        three(path, {"dense_3": dense})
+        with h5py.File(path, "a") as file, h5py.File(three(path.with_name("inner.weights.h5"), inner)) as base:
+            base.copy("layers", file.create_group("layers/functional"))
+            file.create_group("layers/functional/vars").attrs["name"] = "inception_v3"
+        return path
+    legacy(path, {"dense_3": dense}, whole=True)
+    with h5py.File(path, "a") as file:
+        top = file["model_weights"]
+        top.attrs["layer_names"] = ["input_layer_1", "inception_v3", "dense_3"]
+        top.create_group("input_layer_1").attrs["weight_names"] = []
+        group = top.create_group("inception_v3")
+        # What is trained stands before what is not.
+        names = [f"{layer}/{name}" for layer, variables in inner.items() for name in variables]
+        group.attrs["weight_names"] = sorted(names, key=lambda name: "moving" in name)
+        for name in names:
+            layer, _, variable = name.partition("/")
+            group[name] = inner[layer][variable]
+    return path
+
+
 def same(path: Path, arrays: dict[str, dict[str, np.ndarray]]) -> None:
     loaded = deeper.load_weights(path, size=75)
     assert (loaded.weights.source, loaded.weights.classes) == ("keras", CLASSES)
@@ -106,6 +130,25 @@ def test_without_or_with_another_last_layer(arrays: dict[str, dict[str, np.ndarr
         deeper.load_weights(path, size=75)
     own = legacy(tmp_path / "own.h5", {**rest, "dense_7": arrays["predictions"]})
     assert deeper.load_weights(own, size=75).weights.classes == CLASSES
+
+
+@pytest.mark.parametrize("name", ["whole.h5", "new.weights.h5"])
+def test_inside_another_model(arrays: dict[str, dict[str, np.ndarray]], tmp_path: Path, name: str) -> None:
+    same(nested(tmp_path / name, arrays, arrays["predictions"]), arrays)
+    twice = nested(tmp_path / f"twice-{name}", {**arrays, "dense_3": arrays["predictions"]}, arrays["predictions"])
+    refused(twice, "dense_3/kernel twice", "layers of a model inside the model", "base.save_weights")
+
+
+def test_a_last_layer_of_one_output(arrays: dict[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
+    one = {"kernel": np.ones((2048, 1), np.float32), "bias": np.ones(1, np.float32)}
+    rest = {name: variables for name, variables in arrays.items() if name != "predictions"}
+    path = legacy(tmp_path / "one.h5", {**rest, "dense": one})
+    loaded = deeper.load_weights(path, size=75, classes=4)
+    assert loaded.weights.classes is None and "(Keras' HDF5, a last layer of one output," in loaded.weights.describe()
+    assert loaded.fitted.replaced == ("Logits.weight", "Logits.bias") and not loaded.fitted.begun
+    assert "Logits replaced (1 class → 4)" in loaded.fitted.describe(loaded.weights, 4, 3)
+    with pytest.raises(deeper.DeeperError, match="have a last layer of one output; say how many classes"):
+        deeper.load_weights(path, size=75)
 
 
 def refused(path: Path, *parts: str) -> None:
@@ -158,6 +201,29 @@ def test_links_out_of_the_file(tmp_path: Path) -> None:
                 outside = [(str(secret), 0, 864)]
                 group.create_dataset("kernel:0", (3, 3, 3, 8), np.float32, external=outside)
         refused(path, "another")
+
+
+def test_groups_that_are_links_or_none(tmp_path: Path) -> None:
+    secret = three(tmp_path / "secret.weights.h5", SMALL)
+    legacy(tmp_path / "secret.h5", SMALL)
+    numbered, named = tmp_path / "numbered.weights.h5", tmp_path / "named.h5"
+    for group in ("layers", "layers/conv2d_0", "layers/conv2d_0/vars"):
+        with h5py.File(numbered, "w") as file:
+            file[group] = h5py.ExternalLink(str(secret), f"/{group}")
+        refused(numbered, f"{group.rpartition('/')[2]} points to another place or file")
+    for group in ("model_weights", "conv2d"):
+        with h5py.File(named, "w") as file:
+            file.attrs["layer_names"] = ["conv2d"]
+            file[group] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/" if group == "model_weights" else "/conv2d")
+        refused(named, f"{group} points to another place or file")
+    for group in ("layers", "layers/conv2d_0", "layers/conv2d_0/vars"):
+        with h5py.File(numbered, "w") as file:
+            file[group] = np.ones(3)
+        refused(numbered, "is no group")
+    with h5py.File(numbered, "w") as file:
+        inner = file.create_group("layers/functional/layers")
+        inner["again"] = file["layers/functional"]
+    refused(numbered, "of no Inception: 0 names")
 
 
 def test_arrays_that_unpack_to_too_much(tmp_path: Path) -> None:

@@ -95,6 +95,51 @@ def test_auxiliary_heads_come_and_go(state: dict[str, Tensor], tmp_path: Path) -
     assert set(loaded.fitted.loaded) == set(loaded.model.state_dict())
 
 
+def with_heads(state: dict[str, Tensor], rows: int | None, of_auxiliary: int) -> dict[str, Tensor]:
+    """`state` with a last layer of `rows`, or none, and auxiliary heads of `of_auxiliary`."""
+    return {
+        key: tensor[:1].expand(of_auxiliary if "fc2" in key else rows or 1, *tensor.shape[1:])
+        if "fc2" in key or key.startswith("fc.")
+        else tensor
+        for key, tensor in state.items()
+        if rows or not key.startswith("fc.")
+    }
+
+
+AUXILIARY = {f"{scope}.Logits.{kind}" for scope in ("AuxLogits_4b", "AuxLogits_4e") for kind in ("weight", "bias")}
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(5, None), (5, 7), (1, 5), (1, 40), (None, 5), (None, 40)])
+def test_a_last_layer_of_ones_own_with_auxiliary_heads_as_they_were(
+    state: dict[str, Tensor], tmp_path: Path, rows: int | None, classes: int | None
+) -> None:
+    path = saved(tmp_path / "v1.pth", with_heads(state, rows, 40))
+    loaded = deeper.load_weights(path, classes=classes, size=64)
+    fitted, own = loaded.fitted, {"Logits.weight", "Logits.bias"}
+    wanted = set() if classes == 40 else AUXILIARY
+    if rows is not None and classes is not None:
+        wanted = wanted | own
+    assert set(fitted.replaced) == wanted
+    assert set(fitted.begun) == (own if rows is None else set())
+    assert loaded.weights.classes == (rows if rows != 1 else None)
+    given = {(5, None): "40 classes → 5", (5, 7): "5 and 40 classes → 7", (1, 40): "1 class → 40"}.get(
+        (rows, classes), ""
+    )
+    assert given in fitted.describe(loaded.weights, classes or 5, 3)
+
+
+def test_heads_without_sense(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "v1.pth"
+    refused(saved(path, {**state, "aux1.fc2.bias": torch.ones(7)}), "AuxLogits_4b.Logits.bias is 7, wanted 40")
+    refused(saved(path, {**state, "aux1.fc2.weight": torch.ones(0, 1024)}), "is 0 × 1024, wanted 2 × 1024")
+    for part, ours in (("fc.weight", "Logits.weight"), ("fc.bias", "Logits.bias")):
+        refused(saved(path, {key: tensor for key, tensor in state.items() if key != part}), f"nothing for {ours}")
+    refused(saved(path, {**state, "aux1.fc2.weight": torch.ones(9, 7)}), "is 9 × 7, wanted 9 × 1024")
+    refused(saved(path, {**state, "fc.weight": torch.ones(1, 1024)}), "Logits.bias is 40, wanted 1")
+    many = {"fc.weight": torch.ones(1).expand(1 << 50, 1024), "fc.bias": torch.ones(1).expand(1 << 50)}
+    refused(saved(path, {**state, **many}), "Logits.weight is 1125899906842624 × 1024")
+
+
 def refused(path: Path, *parts: str, **arguments: str) -> None:
     with pytest.raises(WeightsError) as caught:
         deeper.load_weights(path, **arguments)  # type: ignore[arg-type]
@@ -154,5 +199,7 @@ def test_names_that_are_none(tmp_path: Path) -> None:
         deeper.load_weights("torchvision/inceptionv3")
     with pytest.raises(UsageError, match=r"no weights at nowhere\.pth"):
         deeper.load_weights("nowhere.pth")
+    with pytest.raises(WeightsError, match=r"^\. is a folder; give the weights file"):
+        deeper.load_weights(".")
     with pytest.raises(WeightsError, match="weights of inception_v4, not of inception_v3"):
         deeper.load_weights("slim/inception_v4", model="inception_v3")

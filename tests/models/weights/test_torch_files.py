@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import pickle
@@ -11,12 +12,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from deeper.errors import WeightsError
-from deeper.models.weights.reading import read
+from deeper.models.weights.reading import is_weights_file, read
 
 STATE = {"Conv2d_1a_3x3.conv.weight": torch.arange(12.0).reshape(4, 3, 1, 1), "fc.bias": torch.ones(3)}
 
@@ -119,7 +121,39 @@ def test_the_average_that_torchvisions_script_keeps(tmp_path: Path) -> None:
     assert set(opened.tensors) == {"0.weight", "0.bias"} and "n_averaged" in opened.left
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_scripts_keep_beside_the_weights_is_stepped_over(tmp_path: Path, zipped: bool) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+    beside = {
+        "args": argparse.Namespace(model="inception_v3", lr=0.045, device=torch.device("cpu"), seen={1, 2}),
+        "lr_scheduler": torch.optim.lr_scheduler.MultiStepLR(optimizer, [30, 60, 60]).state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "metric": np.float64(77.5),
+        "best": {"top1": np.float32(0.5), "epoch": np.int64(3), "improved": np.bool_(True)},
+        # What numpy would believe: eight bytes as an object's place in memory.
+        "scalar": Harm(np._core.multiarray.scalar, np.dtype([("a", "O")]), b"12345678"),
+    }
+    before = torch.serialization.get_safe_globals()
+    torch.save({"state_dict": STATE, **beside}, tmp_path / "script.pth", _use_new_zipfile_serialization=zipped)
+    opened = read(tmp_path / "script.pth")
+    assert opened.tensors.keys() == STATE.keys() and opened.left == tuple(beside)
+    assert torch.serialization.get_safe_globals() == before
+
+
+def test_a_tensor_beside_the_state_dict(tmp_path: Path) -> None:
+    beside = {"epoch": 5, "optimizer_state_dict": {}, "loss": torch.tensor(0.3)}
+    torch.save({"model_state_dict": STATE, **beside}, tmp_path / "script.pth")
+    opened = read(tmp_path / "script.pth")
+    assert opened.tensors.keys() == STATE.keys() and opened.left == tuple(beside)
+    # A parameter may bear the name of a place.
+    torch.save({**STATE, "weights": torch.ones(2), "model": torch.ones(3)}, tmp_path / "plain.pth")
+    assert read(tmp_path / "plain.pth").tensors.keys() == {*STATE, "weights", "model"}
+
+
 def test_what_is_no_weights_file(tmp_path: Path) -> None:
+    for nameless in (Path("."), Path("/"), Path("")):
+        assert not is_weights_file(nameless)
+        refused(nameless, "is a folder")
     torch.save([1, 2], tmp_path / "list.pth")
     refused(tmp_path / "list.pth", "no state dict", "model.state_dict()")
     (tmp_path / "text.pth").write_text("<html>404 not found</html>")

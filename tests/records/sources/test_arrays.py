@@ -65,6 +65,21 @@ def test_the_scale_is_one_for_all_splits() -> None:
     assert by_id["train/00000"] is not None and by_id["train/00000"].max() == 200
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("test", "train")])
+def test_floats_beside_integers_are_refused_whatever_their_range(splits: tuple[str, str]) -> None:
+    """0..1 beside 0..255 was read as 0..255 throughout: black pictures, without a word."""
+    floats, integers = splits
+    for scale in (255, 1):
+        mixed = {floats: (GREY / np.float32(scale), LABELS), integers: (GREY, LABELS)}
+        refused(mixed, says="some images are floats and others integers; wanted one dtype in all splits")
+
+
+def test_an_empty_split_is_of_no_dtype() -> None:
+    source = open_source({"train": (GREY, LABELS), "test": (np.zeros((0, 4, 5)), np.zeros(0, int))})
+    np.testing.assert_array_equal(source.items[5].array, GREY[5])
+    assert len(source.items) == 6
+
+
 def test_bool_and_wide_integers() -> None:
     black_white = np.array([[[True, False]], [[False, True]]])
     item = open_source((black_white, [0, 1])).items[0]
@@ -238,6 +253,31 @@ def test_npz_compressed_with_names_groups_and_something_else(tmp_path: Path) -> 
     assert source.classes == ("ash", "elm", "oak")
     assert [item.group for item in source.items] == ["a", "a", "b", "b", "c", "c"]
     assert any("'weights'" in notice for notice in source.notices)
+
+
+@pytest.mark.parametrize("dtype", ["U", "S"])
+def test_empty_groups_of_an_npz_are_none(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "leaves.npz"
+    np.savez(path, images=GREY, labels=np.array(LABELS), groups=np.array(["a", "", "a", "", " ", "b"]).astype(dtype))
+    source = open_source(path)
+    assert [item.group for item in source.items] == ["a", None, "a", None, None, "b"]
+    assert "3 pictures have an empty group: each of them is on its own" in source.notices
+
+
+def test_what_group_by_says_counts_more_than_the_groups_of_an_npz(tmp_path: Path) -> None:
+    path = tmp_path / "leaves.npz"
+    np.savez(path, images=GREY, labels=np.array(LABELS), groups=np.array(["a"] * 6))
+    source = open_source(path, options=SourceOptions(group_by="([0-9])$"))
+    assert [item.group for item in source.items] == list("012345")
+    assert "groups of the file are not used: --group-by '([0-9])$' groups the pictures" in source.notices
+    with pytest.raises(UsageError, match="matches no id"):
+        open_source(path, options=SourceOptions(group_by="(plant)"))
+
+
+def test_npz_that_cannot_be_read(tmp_path: Path) -> None:
+    """The file is there, and reading its first byte fails, for root too."""
+    (tmp_path / "some.npz").symlink_to("/proc/self/mem")
+    refused(tmp_path / "some.npz", says="some.npz' cannot be read .*permissions")
 
 
 def test_npz_with_names_as_bytes(tmp_path: Path) -> None:

@@ -249,6 +249,65 @@ def test_a_group_is_the_same_in_every_given_split(tmp_path: Path) -> None:
     assert {item.group for item in source.items} == {"cat/v1"}
 
 
+DATASET = ("dataset.json", "train-00000-of-00001.tfrecord", "train-00000-of-00001.idx")
+RUN = (
+    "config.toml",
+    "metrics.jsonl",
+    "tensorboard/events.out",
+    "checkpoints/8.safetensors",
+    "bundle/weights.safetensors",
+)
+
+
+def test_what_deeper_wrote_beside_the_pictures_is_passed_over(tmp_path: Path) -> None:
+    """`deeper train .` leaves ./datasets and ./runs; started again it took them for classes."""
+    make(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    before = open_source(tmp_path)
+    make(tmp_path / "datasets" / "animals-1f", *DATASET)
+    make(tmp_path / "runs" / "animals", *RUN)
+    make(tmp_path / "runs" / "animals-learning-curve", *(f"25-0/{name}" for name in RUN), "learning-curve.png")
+    make(tmp_path / "audits" / "animals", "policy.toml", "audit.json", "evidence.png")
+    make(tmp_path / "runs" / "sweep" / "runs" / "animals", *RUN)
+    (tmp_path / "runs" / "just-begun").mkdir()
+    (tmp_path / "runs" / "animals" / "latest").symlink_to("nowhere")
+    source = open_source(tmp_path)
+    assert source.classes == ("cat", "dog") and ids(source) == ids(before) and list(source.rejected) == []
+    assert source.fingerprint() == before.fingerprint()
+    assert source.notices == ("passed over 'audits', 'datasets', 'runs': written by deeper, no pictures of yours",)
+
+
+def test_what_deeper_wrote_beside_splits_is_passed_over(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{split}/{kind}/1.jpg" for split in ("train", "test") for kind in ("cat", "dog")))
+    make(tmp_path / "datasets" / "animals-1f", *DATASET)
+    make(tmp_path / "first", *RUN)
+    source = open_source(tmp_path)
+    assert {item.split for item in source.items} == {"train", "test"} and source.classes == ("cat", "dog")
+    assert any("passed over 'datasets', 'first'" in notice for notice in source.notices)
+
+
+def test_a_class_called_runs_stays_a_class(tmp_path: Path) -> None:
+    make(tmp_path, "runs/1.jpg", "runs/snow/2.jpg", "lifts/1.jpg", "lifts/dataset.json", "lifts/config.toml")
+    assert ids(open_source(tmp_path)) == ["lifts/1.jpg", "runs/1.jpg", "runs/snow/2.jpg"]
+    make(tmp_path / "runs" / "first", *RUN)
+    source = open_source(tmp_path)
+    assert ids(source) == ["lifts/1.jpg", "runs/1.jpg", "runs/snow/2.jpg"]
+    make(tmp_path / "runs" / "snow" / "second", *RUN)
+    (tmp_path / "runs" / "1.jpg").unlink()
+    assert ids(open_source(tmp_path)) == ["lifts/1.jpg", "runs/snow/2.jpg"]
+    assert any("passed over 'runs/first'" in notice for notice in source.notices)
+
+
+def test_a_folder_of_nothing_but_what_deeper_wrote(tmp_path: Path) -> None:
+    make(tmp_path / "datasets" / "animals-1f", *DATASET)
+    with pytest.raises(SourceError, match=r"no pictures, only what deeper wrote \('datasets'\); wanted one sub-folder"):
+        open_source(tmp_path)
+
+
+def test_names_of_classes_are_no_option_of_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="classes are for arrays that hold indices"):
+        open_source(make(tmp_path, "a/1.jpg", "b/1.jpg"), options=SourceOptions(classes=("cat", "dog")))
+
+
 def test_the_fingerprint_follows_content_and_not_the_place(tmp_path: Path) -> None:
     root = make(tmp_path / "here", "cat/1.jpg", "dog/1.jpg")
     first = open_source(root).fingerprint()

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deeper.errors import SourceError
-from deeper.records.sources import open_source
+from deeper.records.sources import SourceOptions, open_source
 from deeper.records.sources.idx import parse_idx, read_idx
 
 CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
@@ -88,6 +88,18 @@ def test_a_folder_with_something_wrong(folder: Path) -> None:
     (folder / "train-images-idx3-ubyte.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(SourceError, match="train-images-idx3-ubyte.gz is a damaged or truncated gzip"):
         open_source(folder)
+
+
+def test_a_file_that_cannot_be_read(folder: Path) -> None:
+    (folder / "t10k-labels.idx1-ubyte").unlink()
+    (folder / "t10k-labels.idx1-ubyte").symlink_to("/proc/self/mem")  # it is there, and reading its first byte fails
+    with pytest.raises(SourceError, match="t10k-labels.idx1-ubyte' cannot be read .*permissions"):
+        open_source(folder)
+
+
+def test_names_of_classes(folder: Path) -> None:
+    source = open_source(folder, options=SourceOptions(classes=("ash", "elm", "oak", "yew")))
+    assert [item.label for item in source.items[:3]] == ["yew", "ash", "elm"]
 
 
 def test_the_real_files(data: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from deeper.errors import DownloadError, SourceError, UsageError
-from deeper.records.sources import named, named_sets, open_source
+from deeper.records.sources import SourceOptions, named, named_sets, open_source
 from deeper.records.sources.named import _SETS, open_named
 
 
@@ -40,6 +40,11 @@ def test_the_names() -> None:
         open_named("minst")
     with pytest.raises(SourceError, match="'mnits' does not exist.*did you mean 'mnist'"):
         open_source("mnits")
+
+
+def test_names_of_classes_are_no_option_of_a_named_set() -> None:
+    with pytest.raises(UsageError, match="'digits' names its classes itself; leave them out"):
+        open_source("digits", options=SourceOptions(classes=tuple("abcdefghij")))
 
 
 class _Server:

@@ -167,6 +167,18 @@ def test_tables_that_cannot_be_read(folder: Path, text: str | bytes, says: str) 
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_that_cannot_be_read(folder: Path) -> None:
+    (folder / "list.csv").symlink_to("/proc/self/mem")  # the file is there, and reading its first byte fails
+    with pytest.raises(SourceError, match="list.csv' cannot be read .*permissions"):
+        open_source(folder / "list.csv")
+
+
+def test_names_of_classes_are_no_option_of_a_table(folder: Path) -> None:
+    (folder / "list.csv").write_text(PLAIN)
+    with pytest.raises(UsageError, match="classes are for arrays.*list.csv' names its classes itself"):
+        open_source(folder / "list.csv", options=SourceOptions(classes=("cat", "dog")))
+
+
 def test_text_that_is_no_utf_8(folder: Path) -> None:
     (folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
     source = table(folder, b"path,label\ncaf\xe9.jpg,cr\xe8me\na/1.jpg,cat\n")
