@@ -190,7 +190,7 @@ def test_the_run_ends_at_the_last_stages_size(small_dataset, run_folder):
 def test_sizes_that_come_again_are_timed_once_and_told_together(small_dataset, run_folder, monkeypatch):
     timed, said = [], []
 
-    def noted(state, feed, stage, **options):
+    def noted(state, feed, stage, *steps, **options):
         timed.append((stage.size, stage.batch))
         return 0.01
 
