@@ -74,7 +74,9 @@ def test_png_keeps_every_pixel(picture: NDArray[np.uint8]) -> None:
 
 def test_a_hair_above_1_is_white() -> None:
     assert images.as_picture(np.full((2, 2), 1.0000001)).min() == 255
-    assert images.as_picture(np.full((2, 2), 1.5)).max() == 2
+    with pytest.raises(SourceError, match="floats up to 1.5, which may mean 0..1 or 0..255"):
+        images.as_picture(np.full((2, 2), 1.5))
+    assert images.as_picture(np.full((2, 2), 2.0)).max() == 2
 
 
 def test_png_of_any_memory_layout() -> None:
