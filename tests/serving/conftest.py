@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from deeper.runs import train
 from tests.patience import patient
+from tests.serving.browsing import CHROMIUM, FLAGS
 
 
 @contextmanager
@@ -67,6 +69,17 @@ def _wait_until_ready(address: str) -> None:
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.05)
     raise AssertionError("the server did not become ready")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, with a camera that is none."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

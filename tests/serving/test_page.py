@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from tests.patience import patient
 from tests.sample_network import digits, write
 from tests.serving.browsing import (
     CHROMIUM,
-    FLAGS,
     as_file,
     canvas_png,
     downloaded,
@@ -33,16 +30,6 @@ from tests.serving.test_protocols import ask
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")]
 HOSTILE = ("<script>document.title='owned'</script>", "=1+1", *(f"plant {number}" for number in range(8)))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 def test_pictures_chosen_dropped_and_pasted_get_the_classifiers_answers(browser, address, pictures, wanted) -> None:

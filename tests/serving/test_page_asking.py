@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from deeper.images import encode_png
-from tests.serving.browsing import CHROMIUM, FLAGS, as_file, opened, wait, wait_text
+from tests.serving.browsing import CHROMIUM, as_file, opened, wait, wait_text
 from tests.serving.conftest import serving
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")]
@@ -26,16 +23,6 @@ DROP = """(count) => {
   transfer.items.add(new File([""], "many"));
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 def test_of_a_large_folder_the_first_are_taken_and_that_is_said(browser, address) -> None:
