@@ -96,7 +96,11 @@ def test_a_drawn_digit_is_asked_about_as_it_is_drawn(browser, address, served_ru
         png = canvas_png(page)
         status, plain = ask(f"{address}/predict?model=digits&top=5", png)
         assert status == 200 and plain["class"] == kept["class"] == "1" and kept["unsure"] == plain["unsure"]
-        assert kept["top"] == plain["top"] and kept["source"] == "drawing"
+        assert kept["source"] == "drawing"
+        # The answers while one drew may have been gathered in one batch, this one was alone: the last digits differ.
+        # Past the first, classes as improbable as one another may change places.
+        for one, other in zip(kept["top"], plain["top"], strict=True):
+            assert one["probability"] == pytest.approx(other["probability"], rel=1e-3, abs=1e-7)
         answer = classifier(png)
         assert answer.label == "1" and answer.probability == pytest.approx(kept["probability"], abs=1e-5)
         # It lies where the test digit lies.
