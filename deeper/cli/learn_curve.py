@@ -45,7 +45,7 @@ class Arguments:
     epochs: float | None = None
     """Passes over the whole training set."""
     minutes: float | None = None
-    """Train each run about this long instead."""
+    """Train the first run about this long instead, and the others as many steps."""
     seed: int = 0
     """The first seed."""
     weights: str | None = None

@@ -43,7 +43,8 @@ class Arguments:
     epochs: float | None = None
     """Passes over the training pictures."""
     minutes: float | None = None
-    """Train about this long instead: the first steps are timed, then the number of steps is fixed."""
+    """Train about this long instead: the first steps are timed, then the number of steps is fixed (in a series by its first
+    run, for all)."""
     seed: int | None = None
     """Decides initial weights, order, distortions and dropout."""
     seeds: int | None = None
@@ -172,7 +173,7 @@ def main(arguments: Arguments) -> None:
     if arguments.seeds is not None and "seed" in options:
         raise UsageError("--set seed with --seeds: give the first of them by --seed, the others follow it")
 
-    def one(out: Path | None, seed: int | None, fold: Fold | None) -> Result:
+    def one(out: Path | None, seed: int | None, fold: Fold | None, paced_by: Path | None = None) -> Result:
         return train(
             source,
             model=arguments.model,
@@ -190,14 +191,20 @@ def main(arguments: Arguments) -> None:
             device=arguments.device or "auto",
             workers=arguments.workers,
             fold=fold,
+            paced_by=paced_by,
             existing="refuse" if arguments.seeds is None and arguments.folds is None else "resume",
             quiet=quiet,
         )
 
+    def before(number: int) -> Path | None:
+        """The first run of the series, by whose steps the others go."""
+        assert arguments.out is not None
+        return arguments.out / names[0] if number else None
+
     def seeded(out: Path, number: int) -> Result:
         nonlocal source
         source = _judgeable(source, quiet)
-        return one(out, first + number, None)
+        return one(out, first + number, None, before(number))
 
     if arguments.seeds is None and arguments.folds is None:
         _report(one(arguments.out, arguments.seed, None), arguments)
@@ -212,7 +219,9 @@ def main(arguments: Arguments) -> None:
         assert arguments.folds is not None
         parts = folds(arguments.folds)
         names = [f"fold-{part.index}" for part in parts]
-        summary = repeat(arguments.out, names, lambda path, number: one(path, arguments.seed, parts[number]))
+        summary = repeat(
+            arguments.out, names, lambda path, number: one(path, arguments.seed, parts[number], before(number))
+        )
     _report_series(summary, arguments)
 
 

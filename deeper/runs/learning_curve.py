@@ -123,13 +123,15 @@ def learn_curve(
     A share's pictures are a function of their ids alone, and lie within those of every larger share; the seeds decide
     initial weights, order and distortions. `equal`: all runs take as many `steps` as the whole set does in its epochs
     (so that they differ in pictures only), or as many `epochs` (so that small shares are trained for a shorter time).
-    With `minutes`, each run takes that long. `out`: a folder for the runs, `learning-curve.json`, `.csv`, `.png` and
+    With `minutes`, the first run takes that long and the others as many steps. `out`: a folder for the runs, `learning-curve.json`, `.csv`, `.png` and
     `.svg`; runs that are there already are not trained again, unfinished ones are gone on with.
 
     Raises: UsageError, for shares or seeds that cannot be; RunError, where there are no validation pictures, or `out`
     holds runs with other options; and as `train`.
     """
     percents = _checked(shares, seeds)
+    if "seed" in (options or {}):
+        raise UsageError("options hold a seed; give the first of them as --seed (in Python, seed=), the others follow it")
     console = Console(quiet=quiet)
 
     def say(text: str) -> None:
@@ -198,6 +200,7 @@ def learn_curve(
                 device=device,
                 workers=workers,
                 share=percent / 100,
+                paced_by=next((run for runs in done.values() for run, _ in runs), None),
                 audit=not done,  # once says it for all
                 quiet=quiet,
             )

@@ -49,6 +49,7 @@ def train(
     workers: int | None = None,
     fold: Fold | None = None,
     share: float | None = None,
+    paced_by: str | Path | None = None,
     audit: bool = True,
     existing: Literal["refuse", "resume"] = "refuse",
     quiet: bool | Literal["progress"] = False,
@@ -61,7 +62,8 @@ def train(
     run or bundle; the network, its arguments and how pictures are shown come with them. `options`: dotted names of
     `Options` to values.
     `share`: train on this share of each class's training pictures only, in (0, 1]; smaller shares lie within larger
-    ones. `audit`: when the recipe flips or rotates far, first see by small networks which classes cannot bear it, and
+    ones. `paced_by`: a run of the same options whose number of steps is taken, where `minutes` would have the first steps
+    timed: runs of a series then train equally long, whatever else the machine does. `audit`: when the recipe flips or rotates far, first see by small networks which classes cannot bear it, and
     say so (not where `quiet` is True); the training is the same. `existing`: what to do where `out` holds a run already;
     "resume" goes on with it, provided that it is this very training. `quiet`: show nothing, or with "progress" no
     progress but notices and warnings. `handlers`: called with every event, after the built-in ones.
@@ -123,7 +125,10 @@ def train(
             with ended_by_sigterm():
                 config = configure(plan, dataset, place, device=device, policy=chosen_policy, notice=say)
                 as_toml(config)  # it is written after the first steps only, which may take minutes
-                work = Work(place, replace(config, fold=fold, share=share), dataset, workers, console, handlers)
+                config = replace(config, fold=fold, share=share)
+                if paced_by is not None and plan.options.minutes is not None:
+                    config = _paced(config, Run(paced_by).config)
+                work = Work(place, config, dataset, workers, console, handlers)
                 if audit and quiet is not True:
                     warn_before_training(dataset, plan.options, chosen_policy, say, checked)
                 work.begin()
@@ -163,6 +168,11 @@ def configure(
         weights=plan.initial.origin if plan.initial else None,
         options=plan.options,
     )
+
+
+def _paced(config: Config, first: Config) -> Config:
+    """`config` with the number of steps that was fixed when the run of `first` began."""
+    return replace(config, steps=first.steps, stage_steps=first.stage_steps)
 
 
 def resume(

@@ -152,9 +152,9 @@ class Work:
             self.say(timing(stages))
         # A schedule needs a length while the first steps are timed.
         self.state.steps = max(1, pictures // options.batch)
-        # Fixed already where a run is trained again.
+        # Fixed already where a run is trained again, or is one of a series.
         counts = self.config.counts or steps_of(stages, epochs=options.epochs, pictures=pictures)
-        if options.minutes is None:
+        if options.minutes is None or self.config.counts:
             each = [0.0] * len(stages)
             if sum(counts) > sum(ESTIMATE_STEPS):
                 each = measured_once(lambda one: timed_step(self.state, self.feed, one, *ESTIMATE_STEPS), stages)

@@ -104,6 +104,24 @@ def test_seeds_and_folds_from_the_command_line(small_dataset, tmp_path, capsys) 
     assert "± " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [["--seeds", "2"], ["--folds", "2"]])
+def test_only_the_first_run_of_a_series_is_fitted_into_the_minutes(
+    small_dataset, tmp_path, capsys, monkeypatch, words
+) -> None:
+    fitted = []
+
+    def within(*_: object, **__: object) -> tuple[int]:
+        fitted.append(7 + len(fitted))
+        return (fitted[-1],)
+
+    monkeypatch.setattr("deeper.runs.work.steps_within", within)
+    command = ["train", str(small_dataset.path), *QUICK, *words, "--out", str(tmp_path / "series"), "--json"]
+    command[command.index("--epochs") : command.index("--epochs") + 2] = ["--minutes", "0.5"]
+    main(command)
+    names = [one["run"] for one in json.loads(capsys.readouterr().out)["runs"]]
+    assert [Run(tmp_path / "series" / name).config.steps for name in names] == [7, 7] and fitted == [7]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_series_interrupted_in_its_first_run_says_so_and_goes_on(

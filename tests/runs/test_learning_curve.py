@@ -164,6 +164,7 @@ def test_shares_are_stratified_nested_and_a_function_of_the_ids():
         ({"shares": (50, 50, 100)}, "at least two different"),
         ({"shares": (50, 101)}, "up to 100, such as 25,50,100; got 50, 101"),
         ({"seeds": 0}, "at least 1, got 0"),
+        ({"options": {"seed": 5}}, "options hold a seed; give the first of them as --seed"),
     ],
 )
 def test_bad_shares(small_dataset, tmp_path, given, message):
@@ -217,6 +218,14 @@ def test_an_interrupt_in_the_last_moment_of_a_run_ends_the_curve(small_dataset, 
     assert [point.percent for point in found.points] == [50] and not found.complete
     assert json.loads((tmp_path / "curve" / "learning-curve.json").read_text()) == found.to_plain()
     assert learn_curve(small_dataset, **given).complete
+
+
+def test_only_the_first_run_is_fitted_into_the_minutes(small_dataset, tmp_path, monkeypatch):
+    fitted = iter(range(7, 100))
+    monkeypatch.setattr("deeper.runs.work.steps_within", lambda *_, **__: (next(fitted),))
+    given = {"shares": (50, 100), "seeds": 2, "minutes": 0.5, "out": tmp_path / "curve", "quiet": True}
+    found = learn_curve(small_dataset, options=QUICK, **given)
+    assert [Run(found.path / run).config.steps for point in found.points for run in point.runs] == [7] * 4
 
 
 def test_epochs_among_the_options_count(small_dataset, tmp_path):
