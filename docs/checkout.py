@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from notebooks import OPENING, notebooks
 from reference import paragraph, result_types, signature
+from training_options import training_options
 
 DOCS = Path(__file__).resolve().parent
 _BEGIN, _END = "<!-- verbs -->", "<!-- end of verbs -->"
@@ -26,6 +27,7 @@ def pages() -> dict[Path, str]:
         DOCS / "api.md": _api(),
         # Without the names that only the site's anchors need.
         DOCS / "types.md": re.sub(r" \{ #[\w-]+ \}", "", result_types()),
+        DOCS / "options.md": training_options(),
         DOCS / "guide" / "index.md": _guide(),
         DOCS / "verbs" / "index.md": with_verbs((DOCS / "verbs" / "index.md").read_text("utf-8")),
     }

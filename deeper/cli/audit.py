@@ -40,7 +40,8 @@ class Arguments:
     """How many more pictures in a hundred may be read as another class, or no longer as their own, before it matters; 2
     for classes of 1,000 pictures or more, 10 for smaller ones."""
     per_class: int | None = None
-    """At most so many training pictures of each class."""
+    """At most so many training pictures of each class; when not given 1,500, and more where that leaves open what a turn
+    does."""
     out: Path | None = None
     """A new folder for policy.toml, audit.json and evidence.png; audits/DATASET when not given."""
     seed: int = 0

@@ -33,7 +33,7 @@ class Arguments:
     """The same for the test split; 0.1 when not given."""
     group_by: str | None = None
     """What keeps pictures together in one split: a column of the table, `folder`, or a regular expression with one
-    group, searched in the id. With --add: what the dataset was built with, which need not be said again."""
+    group, searched in the picture's path below SOURCE: one match, one split. With --add: what the dataset was built with, which need not be said again."""
     add: bool = False
     """Append to the dataset; old shards are not touched and no old picture changes its split."""
     new_classes: bool = False
@@ -45,8 +45,8 @@ class Arguments:
     missing_class: Literal["refuse", "warn"] = "refuse"
     """What to do about a class without a picture in train."""
     seed: int = 0
-    """Of the draw of the splits and of the stored order of the training pictures. With --add that of the dataset holds,
-    which need not be said."""
+    """Decides which pictures go to validation and test, and the order of the training pictures. Leave it out with --add:
+    the dataset keeps its own."""
     shard_megabytes: float = 64
     """Size of one TFRecord file."""
     workers: int | None = None

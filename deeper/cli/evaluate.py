@@ -35,8 +35,8 @@ class Arguments:
     source: tyro.conf.Positional[str | None] = None
     """Another dataset or source than the run's own."""
     split: str | None = None
-    """train, validation, test, or all; when not given test, or all pictures of a source that has no splits of its own
-    and that no run was trained on. Without a source, validation of one of --folds is what it held out."""
+    """train, validation, test or all. When not given test; of a source without splits all its pictures, or the test
+    pictures where a run was trained on that source. Of a run of `train --folds`, validation is what it held out."""
     checkpoint: str | None = None
     """best, last or a step; the finished bundle when not given."""
     errors: int = 10

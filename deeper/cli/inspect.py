@@ -33,7 +33,8 @@ class Arguments:
     source: tyro.conf.Positional[str | None] = None
     """Another dataset or source than the run's own."""
     split: str | None = None
-    """validation when not given (of a fold, what it held out). test is for diagnosis only: choosing by it spends it."""
+    """validation when not given (of a fold, what it held out). test only to look: pictures that you choose by no longer
+    tell how good the run is, so no policy is written."""
     out: Path | None = None
     """Folder for report.html, inspection.json, pictures and policy.toml; RUN/inspection/SPLIT when not given, where SPLIT
     is "decision" unless --split was given. A name that ends in .html is the report's; all else goes to

@@ -72,7 +72,8 @@ class Arguments:
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     """auto is fp32."""
     tta: bool = False
-    """Average over views of each picture, as training distortions that the policy calls safe show it: eight passes."""
+    """Test-time augmentation: the answer is the average over eight views of each picture, moved or turned a little as in
+    training, which takes eight times as long. Of the run's distortions those are used that its policy calls safe."""
     sort_into: Path | None = None
     """Copy each picture, and each frame of a video that is looked at, into a folder per class under this one; unsure ones
     under _unsure."""

@@ -131,7 +131,9 @@ def learn_curve(
     """
     percents = _checked(shares, seeds)
     if "seed" in (options or {}):
-        raise UsageError("options hold a seed; give the first of them as --seed (in Python, seed=), the others follow it")
+        raise UsageError(
+            "options hold a seed; give the first of them as --seed (in Python, seed=), the others follow it"
+        )
     console = Console(quiet=quiet)
 
     def say(text: str) -> None:

@@ -27,12 +27,14 @@ class Averaging:
     """An exponential average of the weights, which is what is evaluated and kept.
 
     The effective decay warms up as TensorFlow's `num_updates` does, min(decay, (1 + n) / (10 + n)), so that the first
-    random weights are forgotten. Batch-norm statistics are averaged too. `every`: steps between two updates (the decay
-    is per step whatever `every` is).
+    random weights are forgotten. Batch-norm statistics are averaged too. The decay is
+    per step, whatever `every` is.
     """
 
     decay: float = 0.999
+    """Share of the average that one step keeps, in (0, 1)."""
     every: int = 4
+    """Steps between two updates."""
 
     def __post_init__(self) -> None:
         if not 0 < self.decay < 1 or self.every < 1:
@@ -90,6 +92,7 @@ class Options:
     height: int | None = None
     """Input height in pixels; the network's native size when None."""
     width: int | None = None
+    """Input width, likewise."""
     fit: Literal["crop", "letterbox", "squash"] = "crop"
     """How a picture of another shape becomes the input: centre crop, padded whole, or squashed whole."""
     crop: float = 1.0
@@ -113,14 +116,20 @@ class Options:
     minutes: float | None = None
     """Instead of epochs: time the first steps, then fix the number of steps that fit."""
     batch: int = 256
+    """Pictures in one step."""
     optimizer: AnyOptimizer = field(default_factory=AdamW)
+    """What a step makes of the gradient, and the peak rate."""
     schedule: AnySchedule = field(default_factory=OneCycle)
+    """How the rate goes over the training."""
     averaging: Averaging | None = None
+    """An average of the weights that is judged and kept in the place of the last ones; None: no average."""
     fine_tuning: FineTuning = field(default_factory=FineTuning)
+    """How layers that begin with somebody's weights are trained on."""
     recalibrate: Literal["auto", "always", "never"] = "auto"
     """Whether batch norm's running statistics are measured anew at the end, and kept if validation is not worse. `auto`:
     where evaluation would differ from training because they are off, and where picture sizes changed on the way."""
     label_smoothing: float = 0.0
+    """Share of each target that is spread over all classes, in [0, 1)."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: each class weighs the same in the loss, however many pictures it has."""
     auxiliary_weight: float = 0.4
@@ -151,6 +160,7 @@ class Options:
     detail_every: int = 500
     """Steps between two records of histograms, activations and distorted pictures."""
     seed: int = 0
+    """Decides initial weights, order, distortions and dropout; in [0, 2^63)."""
 
     def __post_init__(self) -> None:
         for name in (one.name for one in fields(self)):

@@ -7,7 +7,7 @@
 # 1. **Building blocks**: a network you can read, its graph, and its training, watched. *You are here.*
 # 2. **Inception, a tour**: why its blocks look as they do, in numbers taken from the networks themselves.
 # 3. **Your own pictures**: from a folder with bad files in it to a trained Inception.
-# 4. **Why is it wrong?** A detective story about 98 digits.
+# 4. **Why is it wrong?** A detective story about wrong answers.
 # 5. **Ship it**: numpy in, answers out, to any other program.
 #
 # Each runs on a laptop without a GPU. As it stands, in its *quick form*, this one takes about a minute;

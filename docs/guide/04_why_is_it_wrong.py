@@ -262,7 +262,7 @@ if found.policy:
 # bear which distortion, and `deeper train` does so by itself when a recipe flips.
 
 # %%
-# With 1,000 digits of each class it is careful; with the usual 4,000 it calls 1 and 8 safe.
+# With 1,000 digits of each class it is careful; with the usual 1,500, and more where that leaves it open, it calls 1 and 8 safe.
 audit = deeper.audit(dataset, distort=["horizontal_flip"], per_class=1000)
 description = audit.findings[0].description
 for verdict, classes in audit.classes_by_verdict(description).items():

@@ -94,7 +94,7 @@ except deeper.DeeperError as error:
 # deeper export runs/first --to onnx,openvino,openvino-int8 --report --limit 500 2> progress.log
 
 # %% [markdown]
-# In the first lines each export is compared with the bundle on 512 validation pictures; below, all are run and timed.
+# In the first lines each export is compared with the bundle on 1,000 validation pictures; below, all are run and timed.
 # int8 is four times smaller and changes an answer here or there; it is never chosen unless you ask for it. Which engine
 # is fastest, and by how much, depends on the network, the machine and whatever else it is doing, so measure there where
 # the work will be done. What was measured of other networks stands in [results](../results.md).

@@ -30,6 +30,7 @@ KINDS = (
     "verbs/inspect.html",
     "api.html",
     "types.html",
+    "options.html",
     "architecture.html",
     "attribution.html",
     "results.html",
