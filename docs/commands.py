@@ -232,7 +232,7 @@ def _serve(words: list[str], folder: Path) -> tuple[int, str]:
             break
         seen += line
     process.terminate()
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=120)
     return (0 if "http://" in seen else process.returncode or 1), seen + rest
 
 

@@ -27,11 +27,9 @@ from reference import escaped, field_docstrings, reference, result_types
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-STAGED = ROOT / "build" / "pages"
-SITE = ROOT / "site"
 
 
-def stage(target: Path = STAGED) -> None:
+def stage(target: Path) -> None:
     """Write all pages, with what the code says, to an empty folder."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -150,8 +148,8 @@ def layers_picture(rows: list[list[str]]) -> str:
 # --- the site ------------------------------------------------------------------------------------------------------
 
 
-def configure() -> Path:
-    """mkdocs.yml with the pages that are there: every verb, every notebook."""
+def configure(place: Path) -> Path:
+    """mkdocs.yml with the pages that are there: every verb, every notebook; into `place`/build."""
     from deeper.cli import VERBS
 
     text = (ROOT / "mkdocs.yml").read_text("utf-8")
@@ -160,7 +158,7 @@ def configure() -> Path:
     text = text.replace("[guide/index.md]", f"[guide/index.md{guide}]").replace(
         "[verbs/index.md]", f"[verbs/index.md{verbs}]"
     )
-    target = ROOT / "build" / "mkdocs.yml"
+    target = place / "build" / "mkdocs.yml"
     target.write_text(
         text.replace("docs_dir: build/pages", "docs_dir: pages").replace("site_dir: site", "site_dir: html")
     )
@@ -172,10 +170,10 @@ def _reachable(page: str) -> str:
     return page.replace("<table>", '<table tabindex="0">')
 
 
-def build() -> int:
-    """Stage, build, move to site/. Returns zensical's exit code; 1 when it warned."""
-    stage()
-    config = configure()
+def build(place: Path = ROOT) -> int:
+    """Stage, build, move to `place`/site. Returns zensical's exit code; 1 when it warned."""
+    stage(place / "build" / "pages")
+    config, target = configure(place), place / "site"
     made = config.parent / "html"
     shutil.rmtree(made, ignore_errors=True)
     # What it remembers of an earlier build, it does not write again, though it be gone.
@@ -191,9 +189,9 @@ def build() -> int:
         return done.returncode or 1
     for page in made.rglob("*.html"):
         page.write_text(_reachable(page.read_text("utf-8")), "utf-8")
-    shutil.rmtree(SITE, ignore_errors=True)
-    shutil.move(made, SITE)
-    print(f"{SITE / 'index.html'}: {len(list(SITE.rglob('*.html')))} pages")
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.move(made, target)
+    print(f"{target / 'index.html'}: {len(list(target.rglob('*.html')))} pages")
     return 0
 
 

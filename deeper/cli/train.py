@@ -162,6 +162,8 @@ def main(arguments: Arguments) -> None:
     """Train as `arguments` say; exits with 130 or 143 after an interrupt."""
     _check(arguments)
     from deeper.runs import Fold, folds, repeat, resume, seed_names, train
+    from deeper.runs.folder import is_run
+    from deeper.runs.place import refuse_taken
 
     quiet: bool | Literal["progress"] = "progress" if arguments.json else False
     if arguments.resume is not None:
@@ -196,15 +198,17 @@ def main(arguments: Arguments) -> None:
             quiet=quiet,
         )
 
-    def before(number: int) -> Path | None:
-        """The first run of the series, by whose steps the others go."""
-        assert arguments.out is not None
-        return arguments.out / names[0] if number else None
+    def before(path: Path) -> Path | None:
+        """A run of the series, by whose steps the others go: the first that is there."""
+        there = (path.with_name(name) for name in names)
+        return next((one for one in there if is_run(one)), None)
 
     def seeded(out: Path, number: int) -> Result:
         nonlocal source
+        if not is_run(out):
+            refuse_taken(out)  # before a dataset is built for it
         source = _judgeable(source, quiet)
-        return one(out, first + number, None, before(number))
+        return one(out, first + number, None, before(out))
 
     if arguments.seeds is None and arguments.folds is None:
         _report(one(arguments.out, arguments.seed, None), arguments)
@@ -220,7 +224,7 @@ def main(arguments: Arguments) -> None:
         parts = folds(arguments.folds)
         names = [f"fold-{part.index}" for part in parts]
         summary = repeat(
-            arguments.out, names, lambda path, number: one(path, arguments.seed, parts[number], before(number))
+            arguments.out, names, lambda path, number: one(path, arguments.seed, parts[number], before(path))
         )
     _report_series(summary, arguments)
 

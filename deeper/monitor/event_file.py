@@ -33,8 +33,8 @@ class EventFile:
         from tensorboard.compat.proto.event_pb2 import Event
 
         now = time.time()
-        # As TensorBoard names them: it goes by the order of the names, and by the part in the middle.
-        name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}.{next(_number)}"
+        # As TensorBoard names them: it goes by the order of the names (hence the zeros), and by the part in the middle.
+        name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}.{next(_number):06d}"
         self._folder = folder
         self._pending = bytearray()
         self._written = now

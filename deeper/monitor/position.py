@@ -44,7 +44,7 @@ class Position:
         self.epochs = max(1, -(-steps // self.steps_per_epoch))
         self._course = course if course is not None and course.staged else None
         if self._course is not None:
-            self.epochs = self._course.epoch(steps - 1) + 1
+            self.epochs = self._course.passed(steps - 1) + 1
         self._step = first_step
         self._interval = 0
         self._began = self._reported = time.monotonic()
@@ -94,7 +94,7 @@ class Position:
 
     def _epoch(self, step: int) -> str:
         if self._course is not None:
-            return f"epoch {self._course.epoch(max(0, step - 1)) + 1}/{self.epochs}"
+            return f"epoch {self._course.passed(max(0, step - 1)) + 1}/{self.epochs}"
         return f"epoch {min(self.epochs, max(0, step - 1) // self.steps_per_epoch + 1)}/{self.epochs}"
 
     def plain(self) -> str:

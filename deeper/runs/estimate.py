@@ -52,12 +52,12 @@ def few_steps(minutes: float | None, steps: int) -> str | None:
 
 def late(minutes: float | None, seconds: float) -> str | None:
     """Why a finished training took longer than the minutes given. The number of steps is what a resume goes by, so it
-    stays as it was fixed when the first ones were timed."""
+    stays as it was fixed when first ones were timed, of this run or of the first of a series."""
     if minutes is None or seconds <= minutes * 60 * LATE:
         return None
     return (
-        f"training took {clock(seconds)} where --minutes {minutes:g} was asked: the machine has become busier since its "
-        "first steps were timed, and a number of steps once fixed stays"
+        f"training took {clock(seconds)} where --minutes {minutes:g} was asked: the machine has become busier since the "
+        "number of steps was fixed, and once fixed it stays"
     )
 
 

@@ -123,7 +123,7 @@ def learn_curve(
     A share's pictures are a function of their ids alone, and lie within those of every larger share; the seeds decide
     initial weights, order and distortions. `equal`: all runs take as many `steps` as the whole set does in its epochs
     (so that they differ in pictures only), or as many `epochs` (so that small shares are trained for a shorter time).
-    With `minutes`, the first run takes that long and the others as many steps. `out`: a folder for the runs, `learning-curve.json`, `.csv`, `.png` and
+    With `minutes`, the first run takes that long and the others as many steps (not to be had with equal `epochs`). `out`: a folder for the runs, `learning-curve.json`, `.csv`, `.png` and
     `.svg`; runs that are there already are not trained again, unfinished ones are gone on with.
 
     Raises: UsageError, for shares or seeds that cannot be; RunError, where there are no validation pictures, or `out`
@@ -166,6 +166,10 @@ def learn_curve(
 
     plan = planned({})
     asked, stages = plan.options, stages_for(plan.options, plan.height, plan.width)
+    if asked.minutes is not None and equal == "epochs":
+        raise UsageError(
+            "minutes fix a number of steps, the same for all shares; leave --equal epochs out, or give --epochs"
+        )
     chosen = Policy.load(policy).to_plain() if policy else None
     folder = folder or _usual_folder(dataset, asked)
     todo = []
@@ -178,6 +182,8 @@ def learn_curve(
                 refuse_other(path, dataset, wanted, share=percent / 100, policy=chosen)
             todo.append((percent, count, path, number, changes))
 
+    # One that is there already, also of a larger share: by its steps all others go.
+    first = next((path for _, _, path, _, _ in todo if is_run(path)), todo[0][2])
     done: dict[float, list[tuple[Path, Evaluation]]] = {}
     pictures = dict(zip(percents, counts, strict=True))
     curve = _curve(folder, dataset, asked, equal, pictures, done)
@@ -202,7 +208,7 @@ def learn_curve(
                 device=device,
                 workers=workers,
                 share=percent / 100,
-                paced_by=next((run for runs in done.values() for run, _ in runs), None),
+                paced_by=first if is_run(first) else None,
                 audit=not done,  # once says it for all
                 quiet=quiet,
             )

@@ -74,9 +74,7 @@ def _exchange(plain: dict[str, Any], asked: dict[str, Any]) -> None:
     """Where another optimizer or schedule than the recipe's is asked for, let it begin from its own defaults: the
     recipe's numbers mean nothing to it."""
     for kind in ("optimizer", "schedule"):
-        if isinstance(asked.get(kind), str):
-            plain[kind] = {"name": asked.pop(kind)}
-        name = asked.get(f"{kind}.name")
+        name = asked.pop(kind) if isinstance(asked.get(kind), str) else asked.get(f"{kind}.name")
         if isinstance(name, str) and name != plain[kind]["name"]:
             plain[kind] = {"name": name}
 
@@ -154,13 +152,13 @@ def make_plan(
             reasons.append("recipe fine-tune, because the weights were trained before (choose with --recipe)")
     plain = recipes.load(recipe, model, with_weights=initial is not None)
     plain = {**to_plain(Options()), **plain}
+    where = f"recipe {recipe!r}" + (" with your options" if asked else "")
     _exchange(plain, asked)
     if "batch" in given:
         # A batch that was asked for holds at every size.
         plain["stages"] = [{**stage, "batch": None} for stage in plain.get("stages", [])]
     plain = _override(plain, asked)
     plain["model"] = model
-    where = f"recipe {recipe!r}" + (" with your options" if asked else "")
     options = from_plain(Options, plain, where)
     if None in options.arguments.values():
         raise UsageError(

@@ -171,7 +171,10 @@ def configure(
 
 
 def _paced(config: Config, first: Config) -> Config:
-    """`config` with the number of steps that was fixed when the run of `first` began."""
+    """`config` with the number of steps that was fixed when the run of `first` began. Raises: UsageError, where that was
+    trained at other sizes or in other batches."""
+    if (first.options.stages, first.options.batch) != (config.options.stages, config.options.batch) or not first.steps:
+        raise UsageError("paced_by: that run has other picture sizes or batches than this one, or was never begun")
     return replace(config, steps=first.steps, stage_steps=first.stage_steps)
 
 

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 USABLE_SHARE = 0.97
 # Of the minutes given: seconds after which timing a stage's first steps ends, and pictures that validation is timed on.
 TIMING_LIMIT, TIMED_PICTURES = 9.0, 200
+# Of the time of a validation, picture by picture, what batch norm's checks take.
+CHECKING = 1.5
 # Steps that are timed, and steps before them that are not, for the estimate of a run counted in epochs.
 ESTIMATE_STEPS = (3, 2)
 
@@ -165,7 +167,7 @@ class Work:
             expected = options.minutes * 60
             # What is measured here is a part of the training's time, and so is what comes after the last step.
             spent = self.opening + time.perf_counter() - began
-            last = judging[-1] + self._seconds_of_checks(each[-1] / stages[-1].batch)
+            last = judging[-1] + self._seconds_of_checks(each[-1] / stages[-1].batch, judging[-1])
             usable = expected * USABLE_SHARE - min(spent, expected / 3) - min(last, expected / 3)
             counts = steps_within(
                 stages,
@@ -206,14 +208,14 @@ class Work:
         self._evaluate(self.model, size, timed)
         return (time.perf_counter() - began) * count / len(timed)
 
-    def _seconds_of_checks(self, per_picture: float) -> float:
-        """Of batch norm's at the end. `per_picture`: seconds of a training step at the last size."""
+    def _seconds_of_checks(self, per_picture: float, judging: float) -> float:
+        """Of batch norm's at the end. `per_picture`: seconds of a training step there; `judging`: of a validation."""
         if not layers_of(self.model, self.state.freezing.by_batch()):
             return 0.0
         staged = len({stage.size for stage in self.stages}) > 1
         judged = len(self.validation) if self.validation is not None else 0
         count = pictures_forward(self.config.options, staged=staged, judged=judged, training=len(self.training))
-        return count * per_picture / 3  # forward only
+        return count * max(per_picture / 3, CHECKING * judging / max(1, judged))
 
     def _norms(self, step: int) -> tuple[str, ...]:
         """The batch-norm layers that trained on batches until `step`."""
@@ -340,21 +342,19 @@ class Work:
         """Write the last bundle, its batch norm checked: of the last weights, or of the best where those are kept."""
         best = finished.best_step if self.config.options.keep_best else None
         layers = self._norms(self.state.step if best is None else best)
-        if best is not None and not layers:
-            self._judge_best(best)
-            return None  # their bundle was written when they were the best
-        weights, evaluation = self.state.weights(), self.last
-        if best is not None and best != self.state.step:
+        weights, evaluation, settled = self.state.weights(), self.last, self.settled
+        if layers and best is not None and best != self.state.step:
             try:
                 weights, evaluation = checkpoint.weights(self.path / "checkpoints", best), None
             except RunError as error:
                 self.say(f"{error}; the best weights are kept as they were, their batch norm unchecked")
-                self._judge_last()
-                return None
-        settled = self.settled
-        if settled is None:
+                layers = ()
+        if layers and settled is None:
             with holding(self.model, weights):
                 settled = self._settle(layers, evaluation)
+        if settled is None and best is not None:
+            self._judge_best(best)
+            return None  # their bundle was written when they were the best
         if settled is None:
             self._judge_last()
         else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from deeper.batches import steps_per_epoch
-from deeper.training.course import Sized, epochs_within, steps_of, times
+from deeper.training.course import Course, Sized, epochs_within, steps_of
 
 _TRIED = 5
 
@@ -25,18 +25,16 @@ def steps_within(
 
     `each`, `judging`: seconds of a step and of a validation at each stage. `validate_every`: epochs between two.
     """
-    per_epoch = [steps_per_epoch(pictures, stage.batch) for stage in stages]
-    between = [max(1, round(validate_every * one)) for one in per_epoch]
+    between = [max(1, round(validate_every * steps_per_epoch(pictures, stage.batch))) for stage in stages]
 
     def within(left: float, per_step: Sequence[float]) -> tuple[int, ...]:
         epochs = epochs_within(stages, seconds=left, seconds_per_step=per_step, pictures=pictures)
         return steps_of(stages, epochs=epochs, pictures=pictures)
 
     def validations(counts: Sequence[int]) -> float:
-        if len(stages) == 1:
-            return counts[0] // between[0] * judging[0]
-        shown = [0.0, *itertools.accumulate(count / one for count, one in zip(counts, per_epoch, strict=True))]
-        done = [times(one, validate_every) for one in shown]
+        course = Course(stages, counts, pictures=pictures)
+        ends = [0, *itertools.accumulate(counts)]
+        done = [course.happened(end, validate_every) for end in ends]
         return sum((after - before) * one for (before, after), one in zip(pairwise(done), judging, strict=True))
 
     # First as if every step paid its part of a validation, though a part of one never takes place; then as the

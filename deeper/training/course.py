@@ -13,6 +13,8 @@ from deeper.training.stages import Stage, check_shares
 # A stage that would be this little larger than the smallest input gets the smallest: two sizes so near each other cost
 # the preparations of both and teach the same.
 NEAR_SMALLEST = 1.15
+# What sums of shares of an epoch may fall short of a whole one by.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +106,6 @@ def describe_stages(stages: Sequence[Sized], steps: Sequence[int], seconds_per_s
     return "sizes: " + "; ".join(parts)
 
 
-def times(shown: float, every: float) -> int:
-    """How often something happened that happens after every so many epochs; `shown`: how many there were."""
-    return math.floor(shown / every + 1e-9)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Leg:
     """Steps `first` … `last` − 1, all at one size. Epochs are counted from `origin`, the step at which the first leg
@@ -174,6 +171,11 @@ class Course:
         leg = self.leg(step)
         return leg.epoch + (step - leg.origin) // leg.per_epoch
 
+    def passed(self, step: int) -> int:
+        """How often all training pictures were shown before step `step`, in whole numbers: what a person calls the epoch
+        of that step. `epoch` is what pictures are drawn by."""
+        return math.floor(self.shown(step) + _ROUNDING)
+
     def shown(self, step: int) -> float:
         """How often all training pictures were shown before step `step`; an epoch that a change of batch left incomplete
         counts as the part that it was."""
@@ -188,13 +190,17 @@ class Course:
             shown -= one
         return self.steps
 
+    def happened(self, done: int, epochs: float) -> int:
+        """How often, within `done` steps, what happens every so many epochs has happened, at most once a step."""
+        if len(self.legs) == 1:
+            return done // max(1, round(epochs * self.legs[0].per_epoch))
+        # By the pictures shown: of several legs each may be shorter than that.
+        longest_step = max(1 / leg.per_epoch for leg in self.legs)
+        return math.floor(self.shown(done) / max(epochs, longest_step) + _ROUNDING)
+
     def due(self, done: int, epochs: float) -> bool:
         """Whether, after `done` steps, what happens every so many epochs happens."""
-        leg = self.leg(done - 1)
-        if len(self.legs) == 1:
-            return done % max(1, round(epochs * leg.per_epoch)) == 0
-        # By the pictures shown: of several legs each may be shorter than that.
-        return times(self.shown(done), epochs) > times(self.shown(done - 1), epochs)
+        return self.happened(done, epochs) > self.happened(done - 1, epochs)
 
     @property
     def staged(self) -> bool:

@@ -35,8 +35,12 @@ from deeper.training.stepping import Feed, Stepper
 
 # A mean loss this many times the loss of guessing, ln(classes), is taken for divergence even while it is finite.
 DIVERGED_FACTOR = 100.0
-# Seconds of work that a killed training may lose, however long an epoch takes.
-LOST_AT_MOST = 600.0
+# Seconds of steps that a killed training may lose, however long an epoch takes; fewer right before a validation, which
+# may itself take minutes and would be lost with them.
+LOST_AT_MOST, LOST_BEFORE_VALIDATING = 600.0, 60.0
+# Of a training's time, what checkpoints by the epoch may take. An Inception's is 400 MB, and epochs of few pictures are
+# seconds: after one that took longer than `QUICK` seconds, the next waits until it is so small a share.
+CHECKPOINT_SHARE, QUICK = 0.02, 0.5
 
 Judge: TypeAlias = Callable[[nn.Module, tuple[int, int]], Any]
 """A model in evaluation mode and the (height, width) in pixels to evaluate it at → its Evaluation."""
@@ -97,6 +101,7 @@ def train(
         course=course,
     )
     began = reported = saved = time.perf_counter()
+    saving_took = 0.0
     kept = state.step > 0
     reported_images = float(state.meter[0])
     early = options.early_stopping is not None and state.validations_without_better >= options.early_stopping
@@ -118,7 +123,11 @@ def train(
 
         last = state.step == state.steps
         validating = last or course.due(state.step, options.validate_every)
-        saving = last or course.due(state.step, options.checkpoint_every) or time.perf_counter() - saved > LOST_AT_MOST
+        soon = state.step + 1 == state.steps or course.due(state.step + 1, options.validate_every)
+        unsaved = time.perf_counter() - saved
+        waiting = saving_took > QUICK and unsaved < saving_took / CHECKPOINT_SHARE
+        saving = last or unsaved > (LOST_BEFORE_VALIDATING if soon else LOST_AT_MOST)
+        saving = saving or (course.due(state.step, options.checkpoint_every) and not waiting)
         reporting = last or validating or state.step % options.report_every == 0
         if reporting or validating or saving or state.device == "cpu":
             means = state.read_meter()
@@ -130,7 +139,7 @@ def train(
             extra = regularisation(state.model, options.optimizer)
             yield StepDone(
                 step=state.step,
-                epoch=course.epoch(state.step - 1),
+                epoch=course.passed(state.step - 1),
                 images=int(means["images"]),
                 loss=means["loss"] + extra,
                 parts={
@@ -156,9 +165,11 @@ def train(
         stopping = not last and (early or stop())
         if saving or stopping:
             _check_weights(state, kept)
+            asked = time.perf_counter()
             yield CheckpointDue(step=state.step, state=state, best=state.best_step == state.step)
             kept = True
             reported = saved = time.perf_counter()
+            saving_took = saved - asked
             reported_images = float(state.meter[0])
         if stopping:
             reason = "early" if early else "interrupted"
@@ -188,7 +199,7 @@ def _validate(
         elif compared:
             state.validations_without_better += 1
     return EpochDone(
-        epoch=course.epoch(state.step - 1),
+        epoch=course.passed(state.step - 1),
         step=state.step,
         seconds=time.perf_counter() - began,
         evaluation=evaluation,

@@ -152,7 +152,8 @@ class Options:
     keep_best: bool = False
     """Finish with the weights that validated best rather than with the last ones."""
     checkpoint_every: float = 1.0
-    """Epochs between two checkpoints; where that takes longer than ten minutes, one is written every ten minutes too."""
+    """Epochs between two checkpoints. Where that takes longer than ten minutes, one is written every ten minutes too; where
+    writing them would take more than a fiftieth of the time, fewer are."""
     keep: int = 2
     """How many of the last checkpoints stay; the best one stays besides."""
     report_every: int = 50

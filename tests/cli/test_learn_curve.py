@@ -40,10 +40,10 @@ def test_an_interrupted_curve_goes_on(run_deeper, small_dataset, tmp_path):
         text=True,
     )
     second = tmp_path / "curve" / "100-percent" / "seed-0" / "metrics.jsonl"
-    for _ in range(1200):
-        if second.exists() and '"step"' in second.read_text():
-            break
-        time.sleep(0.05)
+    deadline = time.monotonic() + patient(60)
+    while not (second.exists() and '"step"' in second.read_text()):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=patient(60))
     assert process.returncode == 130 and "the same command goes on" in out

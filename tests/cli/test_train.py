@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -120,6 +121,18 @@ def test_only_the_first_run_of_a_series_is_fitted_into_the_minutes(
     main(command)
     names = [one["run"] for one in json.loads(capsys.readouterr().out)["runs"]]
     assert [Run(tmp_path / "series" / name).config.steps for name in names] == [7, 7] and fitted == [7]
+    if words[0] == "--seeds":  # one that is added before them goes by them too
+        shutil.rmtree(tmp_path / "series" / "seed-0")
+        main(command)
+        assert Run(tmp_path / "series" / "seed-0").config.steps == 7 and fitted == [7]
+
+
+def test_a_taken_place_in_a_series_is_told_before_anything_is_built(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "out" / "seed-0").mkdir(parents=True)
+    (tmp_path / "out" / "seed-0" / "thesis.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    code, line = refused(["digits", *QUICK, "--seeds", "2", "--out", "out"], capsys)
+    assert code != 0 and "seed-0" in line and not (tmp_path / "datasets").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

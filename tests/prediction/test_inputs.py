@@ -21,9 +21,18 @@ def touch(*paths) -> None:
 def test_a_folder_is_searched_as_build_does(tmp_path) -> None:
     folder, outside = tmp_path / "photos", tmp_path / "outside"
     touch(*(folder / name for name in ("z.png", "b.JFIF", "c.jp2", "d.tga", "e.ico", "in/a.mp4", "in/f.pbm")))
-    touch(folder / "notes.txt", folder / ".g.png", folder / "__MACOSX" / "._z.png", folder / "in" / "Thumbs.db")
+    touch(
+        folder / "a.AAE",
+        folder / "notes.xmp",
+        folder / "all.zip",
+        folder / "notes.txt",
+        folder / ".g.png",
+        folder / "__MACOSX" / "._z.png",
+        folder / "in" / "Thumbs.db",
+    )
     touch(outside / "deep" / "h.png")
     (folder / "linked").symlink_to(outside)
+    (folder / "again").symlink_to(folder / "in")  # its pictures are listed once, and nothing is missing
     (folder / "in" / "loop").symlink_to(folder)
     os.mkfifo(folder / "fifo.png")
     found = list(find([str(folder)]))
@@ -45,6 +54,12 @@ def test_folders_without_permission_are_named(tmp_path) -> None:
         closed.chmod(0o700)
     assert found[0] == str(tmp_path / "photos" / "a.png") and len(found) == 3
     assert all(one.source == str(closed) and "Permission denied" in one.reason for one in found[1:])
+
+
+def test_names_that_differ_in_their_unicode_form_are_two_pictures(tmp_path) -> None:
+    touch(tmp_path / "caf\u00e9.png", tmp_path / "cafe\u0301.png")
+    found = list(find([str(tmp_path)]))
+    assert len(found) == len(list(tmp_path.iterdir())) and all(isinstance(one, str) for one in found)
 
 
 def test_names_begin_as_they_were_given(tmp_path, monkeypatch) -> None:

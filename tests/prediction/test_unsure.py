@@ -14,11 +14,14 @@ from PIL import Image
 from deeper.prediction import Classifier
 from deeper.runs import train
 
+# In fp32, so that it is the same network on every processor.
+OPTIONS = {"batch": 50, "precision": "fp32"}
+
 
 @pytest.fixture(scope="module")
 def trained(small_dataset, tmp_path_factory):
     path = tmp_path_factory.mktemp("unsure") / "run"
-    train(small_dataset, recipe="fast", out=path, epochs=8, quiet=True, options={"batch": 50})
+    train(small_dataset, recipe="fast", out=path, epochs=8, quiet=True, options=OPTIONS)
     return path
 
 

@@ -24,6 +24,7 @@ from deeper.records.rejected import read_rejected
 from deeper.records.sources import Item, Source
 from deeper.records.verify import verify
 from tests.patience import patient
+from tests.processes import alive
 
 Make = Callable[..., Source]
 Save = Callable[..., Item]
@@ -208,7 +209,7 @@ from deeper.records import BuildOptions, build, open_source
 pictures = np.random.default_rng(0).integers(0, 256, (4000, 40, 40), np.uint8)
 def slowly(done, total):
     print(done, flush=True)
-    time.sleep(0.05)
+    time.sleep(1)  # a signal cuts it short
 try:
     build(open_source((pictures, np.arange(4000) % 4)), Path(sys.argv[1]), options=BuildOptions(workers=2), progress=slowly)
 except KeyboardInterrupt:
@@ -236,7 +237,7 @@ def test_an_end_in_the_middle_leaves_no_dataset_and_no_process(
     assert not out.exists()
     assert len(list(tmp_path.iterdir())) == left
     deadline = time.monotonic() + patient(10)
-    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+    while any(alive(worker) for worker in workers):
         assert time.monotonic() < deadline, "a worker outlives its parent"
         time.sleep(0.05)
     # What a kill left behind is in nobody's way.

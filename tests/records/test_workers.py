@@ -13,6 +13,7 @@ import pytest
 
 from deeper.records.encoding import Chunk, encode_chunk
 from deeper.records.workers import Workers
+from tests.patience import patient
 
 
 def chunk(first: int, count: int, paths: list[str | None] | None = None) -> Chunk:
@@ -100,9 +101,9 @@ def alive(group: int) -> bool:
     return False
 
 
-def ended(group: int, seconds: float = 10) -> bool:
+def ended(group: int) -> bool:
     """Whether they are all gone soon."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + patient(10)
     while alive(group) and time.monotonic() < until:
         time.sleep(0.02)
     return not alive(group)

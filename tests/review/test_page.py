@@ -64,7 +64,7 @@ def opened(browser, served: Served, problems: list[str], **options):
 
 def wait(page, condition: str) -> None:
     """Playwright's own waiting evaluates text within the page, which the page's policy forbids."""
-    for _ in range(200):
+    for _ in range(int(patient(200))):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(100)

@@ -165,6 +165,7 @@ def test_shares_are_stratified_nested_and_a_function_of_the_ids():
         ({"shares": (50, 101)}, "up to 100, such as 25,50,100; got 50, 101"),
         ({"seeds": 0}, "at least 1, got 0"),
         ({"options": {"seed": 5}}, "options hold a seed; give the first of them as --seed"),
+        ({"minutes": 1, "equal": "epochs"}, "leave --equal epochs out, or give --epochs"),
     ],
 )
 def test_bad_shares(small_dataset, tmp_path, given, message):
@@ -226,6 +227,9 @@ def test_only_the_first_run_is_fitted_into_the_minutes(small_dataset, tmp_path, 
     given = {"shares": (50, 100), "seeds": 2, "minutes": 0.5, "out": tmp_path / "curve", "quiet": True}
     found = learn_curve(small_dataset, options=QUICK, **given)
     assert [Run(found.path / run).config.steps for point in found.points for run in point.runs] == [7] * 4
+    # A smaller share that is added goes by those that are there.
+    found = learn_curve(small_dataset, options=QUICK, **{**given, "shares": (20, 50, 100), "seeds": 1})
+    assert [Run(found.path / run).config.steps for point in found.points for run in point.runs] == [7] * 3
 
 
 def test_epochs_among_the_options_count(small_dataset, tmp_path):

@@ -110,6 +110,9 @@ def test_what_decides_the_recipe_is_no_option(name) -> None:
 def test_another_schedule_begins_from_its_own_defaults() -> None:
     recipe = planned(400).options.schedule
     assert recipe == OneCycle(peak_at=FAST["schedule"]["peak_at"])
+    # The recipe's own by its name is the recipe's own.
+    own = planned(400, schedule="one_cycle", optimizer="adamw").options
+    assert own.schedule == recipe and own.optimizer == planned(400).options.optimizer
     for given in ({"schedule": "cosine"}, {"schedule.name": "cosine"}):
         assert planned(400, **given).options.schedule == Cosine()
         assert planned(400, **given, **{"schedule.floor": 0.1}).options.schedule == Cosine(floor=0.1)

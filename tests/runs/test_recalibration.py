@@ -163,6 +163,35 @@ def test_the_best_weights_are_recalibrated_where_they_are_kept(small_dataset, sl
     assert (result.run.bundle_path / "weights.safetensors").read_bytes() == before
 
 
+def test_where_nothing_can_be_checked_the_best_weights_keep_their_own_evaluation(
+    small_dataset, slow, monkeypatch
+) -> None:
+    scores: dict[int, float] = {}
+
+    def note(event: object) -> None:
+        if isinstance(event, EpochDone):
+            scores[event.step] = event.evaluation.accuracy
+
+    # As of an Inception whose head alone was trained: batch norm that trained, and none that evaluates.
+    monkeypatch.setattr("deeper.runs.work.settle", lambda *_, **__: None)
+    options = {
+        **OPTIONS,
+        "arguments.momentum": 0.3,
+        "early_stopping": 3,
+        "optimizer.rate": 0.05,
+        "schedule": "constant",
+    }
+    result = train(
+        small_dataset, model=MODEL, epochs=40, out=slow / "run", quiet=True, options=options, handlers=[note]
+    )
+    best = max(scores, key=lambda step: scores[step])
+    assert result.reason == "early" and scores[best] > scores[result.step]
+    assert result.validation.accuracy == scores[best]
+    described = json.loads((result.run.bundle_path / "bundle.json").read_text())
+    assert described["metrics"]["validation"]["accuracy"] == scores[best]
+    assert resume(result.run.path, quiet=True).validation.accuracy == scores[best]
+
+
 def test_without_validation_it_goes_by_training_pictures(small_dataset, slow) -> None:
     split = small_dataset.split("train")
     arrays = np.stack([split.picture(position) for position in range(300)])

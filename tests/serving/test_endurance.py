@@ -13,6 +13,7 @@ import time
 import pytest
 
 from deeper.images import encode_png
+from tests.patience import patient
 from tests.serving.conftest import serving
 from tests.serving.test_limits import raw, resident
 from tests.serving.test_protocols import ask
@@ -49,10 +50,10 @@ def _drained(served_run, picture: bytes, seed: int) -> int:
             time.sleep(random.Random(seed).uniform(0.3, 1.0))
             # Accepted is what the server has read; a moment passes between a client's send and that.
             told = time.monotonic()
+            ended.append(told)  # before it is told: then a client may be refused
             process.send_signal(signal.SIGTERM)
-            ended.append(told)
-            seen = [one for client in clients for one in client.result(30)]
-        assert process.wait(30) in (0, -signal.SIGTERM, 143)
+            seen = [one for client in clients for one in client.result(patient(30))]
+        assert process.wait(patient(30)) in (0, -signal.SIGTERM, 143)
     before = [answer for sent, answer in seen if sent < told - 0.05]
     assert len(before) > 5
     for answer in before:

@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 from deeper.images import encode_png
+from tests.patience import patient, slowness
 from tests.serving.conftest import serving
 from tests.serving.test_protocols import ask
 
@@ -158,7 +159,8 @@ def test_bombs_and_huge_pictures_are_refused_and_cost_nothing(served_run, pictur
         for data in (claims(30_000), bomb(13_377), bomb(7_100)):
             began = time.monotonic()
             status, plain = ask(f"{address}/predict", data)
-            assert status == 400 and "at most 50 megapixels" in plain["error"] and time.monotonic() - began < 1
+            assert status == 400 and "at most 50 megapixels" in plain["error"]
+            assert time.monotonic() - began < slowness()
         more = "an icon with a picture of more"
         for data, why in ((icon(bomb(7_000)), more), (icon(twice(7_000)), more), (twice(7_000), "damaged PNG")):
             status, plain = ask(f"{address}/predict", data)
@@ -233,7 +235,7 @@ def _overload(served_run, pictures, clients: int, seconds: float) -> None:
         assert max(queued) <= 200
         if seconds > 60:  # a soak: by a third of it all is warm
             assert memory[-1] - memory[len(memory) // 3] < 60 << 20
-        assert sorted(alive)[len(alive) // 2] < 0.5
+        assert sorted(alive)[len(alive) // 2] < 0.5 * slowness()
         assert process.poll() is None
 
 
@@ -264,7 +266,7 @@ def test_what_was_taken_is_answered_when_it_ends(served_run, pictures) -> None:
         for one in opened:
             with one:
                 answers.append(b"".join(iter(lambda one=one: one.recv(65536), b"")))
-        assert process.wait(30) in (0, -signal.SIGTERM, 143)
+        assert process.wait(patient(30)) in (0, -signal.SIGTERM, 143)
         taken = [answer for answer in answers if answer]
         assert len(taken) == 20 and all(answer.startswith(b"HTTP/1.1 200") for answer in taken)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 
 import numpy as np
 import pytest
 
 from deeper.images import Appearance, decode, encode_png
 from deeper.prediction import Classifier
-from tests.patience import patient
+from tests.patience import patient, slowness
 from tests.sample_network import digits, write
 from tests.serving.browsing import (
     CHROMIUM,
@@ -28,6 +29,10 @@ from tests.serving.browsing import (
 from tests.serving.conftest import serving
 from tests.serving.test_protocols import ask
 
+# Nothing moves any more.
+STILL = "document.getAnimations().every((one) => one.playState !== 'running')"
+# When the questions that were answered began, in milliseconds.
+STARTS = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/predict')).map((one) => one.startTime)"
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")]
 HOSTILE = ("<script>document.title='owned'</script>", "=1+1", *(f"plant {number}" for number in range(8)))
 
@@ -68,7 +73,7 @@ def test_pictures_chosen_dropped_and_pasted_get_the_classifiers_answers(browser,
         track, fill = (
             page.locator(f"#bars li:first-child .{one}").bounding_box()["width"] for one in ("track", "fill")
         )
-        page.wait_for_timeout(300)  # the bar is on its way
+        wait(page, STILL)  # the bar is on its way
         fill = page.locator("#bars li:first-child .fill").bounding_box()["width"]
         assert fill / track == pytest.approx(wanted[3].probability, abs=0.02)
         page.click("#gallery button[title^='notes.png']")
@@ -178,14 +183,20 @@ def test_the_camera_is_asked_steadily_and_let_go(browser, address) -> None:
         page.click("#camera")
         wait_text(page, "#rate", "a second")
         assert done >= 3 and most == 1
-        assert 0.5 < float(page.inner_text("#rate").split()[0]) <= 5.5
+        assert float(page.inner_text("#rate").split()[0]) > 0.5 / slowness()
+        # However late answers come, questions begin at least a fifth of a second apart.
+        wait(page, f"{STARTS}.length >= 10")
+        starts = page.evaluate(STARTS)
+        assert (len(starts) - 1) / (starts[-1] - starts[0]) * 1000 <= 5.5
         page.click("#keep-frame")
         wait(page, "document.querySelectorAll('#gallery img').length === 1")
         assert page.inner_text("#camera") == "Stop the camera"
         page.click("#camera")
         released = "streams.every((one) => one.getTracks().every((track) => track.readyState === 'ended'))"
         assert page.evaluate(released) and page.evaluate("document.getElementById('video').srcObject === null")
-        page.wait_for_timeout(300)
+        deadline = time.monotonic() + patient(5)
+        while under_way and time.monotonic() < deadline:
+            page.wait_for_timeout(50)  # the last one is reported as ended
         count = done
         page.wait_for_timeout(500)
         assert done == count and under_way == 0
@@ -255,7 +266,7 @@ def test_on_a_phone_and_read_by_axe(browser, address, pictures, scheme) -> None:
 
     def looked_at(page, what: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, f"{what}: it sticks out to the side"
-        page.wait_for_timeout(300)  # bars move, and axe takes them for low contrast
+        wait(page, STILL)  # bars move, and axe takes them for low contrast
         found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
         assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == [], what
 
@@ -341,7 +352,7 @@ def test_a_token_two_models_and_what_goes_wrong(browser, served_run, hostile, pi
             wait_text(page, "#problem", "Too large for this server: the body has 30,000 bytes")
             answers = iter(
                 [
-                    {"status": 503, "headers": {"retry-after": "1"}, "body": '{"error": "256 pictures wait already"}'},
+                    {"status": 503, "headers": {"retry-after": "3"}, "body": '{"error": "256 pictures wait already"}'},
                     {"status": 415, "body": '{"error": "content encoding"}'},
                     {"status": 500, "body": "<h1>Bad gateway</h1>"},
                 ]
@@ -351,7 +362,7 @@ def test_a_token_two_models_and_what_goes_wrong(browser, served_run, hostile, pi
                 lambda route: route.fulfill(**answer) if (answer := next(answers, None)) else route.continue_(),
             )
             page.set_input_files("#files", [as_file("busy.png", encode_png(pictures[1]))])
-            wait_text(page, "#problem", "busy. Asking again in 1 s")
+            wait_text(page, "#problem", "busy. Asking again in 3 s")
             wait_text(page, "#problem", "does not take this kind of file")
             page.set_input_files("#files", [as_file("broken.png", encode_png(pictures[1]))])
             wait_text(page, "#problem", "Something went wrong on the server.")

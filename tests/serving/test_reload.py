@@ -112,6 +112,8 @@ def hosted(run: Path, **how) -> Hosted:
 
 def test_a_half_written_bundle_is_tried_again(run, pictures, monkeypatch) -> None:
     monkeypatch.setattr("deeper.serving.hosted._AGAIN", (0.2, 0.4))
+    now = [100.0]
+    monkeypatch.setattr("deeper.serving.hosted.time", SimpleNamespace(monotonic=lambda: now[0]))
     weights = run / "bundle" / "weights.safetensors"
     one = hosted(run, engine="torch")
     change(run, 0.5, pictures)
@@ -121,7 +123,7 @@ def test_a_half_written_bundle_is_tried_again(run, pictures, monkeypatch) -> Non
     weights.write_bytes(whole)
     # bundle.json, which is watched, is the same as when opening failed.
     assert not one.exchange()
-    time.sleep(0.25)
+    now[0] += 0.25
     assert one.exchange() and one.current.number == 2
     assert not one.exchange()
     with pytest.raises(Refused, match="has version 1 and 2 here, not '3'"):
@@ -191,7 +193,10 @@ def test_the_watcher_outlives_whatever_it_meets(caplog) -> None:
 
     async def main() -> None:
         watching = asyncio.ensure_future(_watch(SimpleNamespace(by_name={"odd": Odd()}), 0.01))
-        await asyncio.sleep(0.3)
+        for _ in range(500):
+            await asyncio.sleep(0.02)
+            if len(looked) > 1:
+                break
         assert not watching.done() and len(looked) > 1
         watching.cancel()
 

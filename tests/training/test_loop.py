@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -59,7 +60,8 @@ class Half:
     accuracy = 0.5
 
 
-def events(options: Options, state: State) -> list[Event]:
+def events(options: Options, state: State, saving: float = 0.0) -> list[Event]:
+    """All of a training. `saving`: seconds that a checkpoint takes."""
     feed = Feed(
         pictures=Grey(),
         distorter=Distorter((), seed=0, size=(4, 4)),
@@ -71,6 +73,7 @@ def events(options: Options, state: State) -> list[Event]:
     found = []
     for event in loop(state, feed, evaluate=lambda model, size: Half(), pictures=Grey().take):
         if isinstance(event, CheckpointDue):
+            time.sleep(saving)
             saved.append((state.facts(), {name: tensor.clone() for name, tensor in state.tensors().items()}))
         found.append(event)
     return found
@@ -99,9 +102,25 @@ def test_a_killed_training_loses_minutes_however_long_an_epoch_is(monkeypatch) -
     options = replace(OPTIONS, checkpoint_every=100.0, validate_every=100.0)
     state = State(Linear(), options, steps=8, device="cpu")
     assert [event.step for event in events(options, state) if isinstance(event, CheckpointDue)] == [8]
+    # Before a validation sooner, here before the last one: what it takes would be lost too.
+    monkeypatch.setattr("deeper.training.loop.LOST_BEFORE_VALIDATING", 0.0)
+    state = State(Linear(), options, steps=8, device="cpu")
+    assert [event.step for event in events(options, state) if isinstance(event, CheckpointDue)] == [7, 8]
     monkeypatch.setattr("deeper.training.loop.LOST_AT_MOST", 0.0)
     state = State(Linear(), options, steps=8, device="cpu")
     assert [event.step for event in events(options, state) if isinstance(event, CheckpointDue)] == list(range(1, 9))
+
+
+def test_large_checkpoints_wait_until_they_are_a_small_share_of_the_time(monkeypatch) -> None:
+    options = replace(OPTIONS, checkpoint_every=0.1, validate_every=100.0)
+    monkeypatch.setattr("deeper.training.loop.QUICK", 0.1)
+
+    def saved_at(took: float) -> list[int]:
+        seen = events(options, State(Linear(), options, steps=8, device="cpu"), saving=took)
+        return [event.step for event in seen if isinstance(event, CheckpointDue)]
+
+    assert saved_at(0.0) == list(range(1, 9))
+    assert saved_at(0.2) == [1, 8]  # eight steps take far less than fifty times as long
 
 
 def test_a_run_whose_patience_ends_with_its_last_step_is_done() -> None:

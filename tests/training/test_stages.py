@@ -114,6 +114,10 @@ def test_what_happens_every_epoch_happens_in_short_stages_too() -> None:
     assert [done for done in range(1, 56) if course.due(done, 1)] == [13, 47]
     assert [round(course.shown(done), 6) for done in (7, 13, 19, 47, 55)] == [0.7, 1.0, 1.3, 2.0, 2.2]
     assert [done for done in range(1, 56) if course.due(done, 0.5)] == [5, 13, 27, 47]
+    assert [course.happened(done, 0.5) for done in (4, 5, 13, 27, 47, 55)] == [0, 1, 2, 3, 4, 4]
+    # More often than after every step nothing happens.
+    assert course.happened(7, 0.001) == 7 and course.due(55, 0.1)
+    assert [course.passed(step) for step in (0, 12, 13, 46, 47, 54)] == [0, 0, 1, 1, 2, 2]
 
 
 def test_staircases_go_with_the_epochs_shown() -> None:
@@ -124,11 +128,13 @@ def test_staircases_go_with_the_epochs_shown() -> None:
     course = Course(stages, [1, 2, 1, 2, 1, 2, 1, 2, 1], pictures=320)
     assert course.epoch(course.steps - 1) == 8  # orders of the pictures, each begun anew
     assert course.shown(course.steps) == pytest.approx(0.9)
+    assert course.passed(course.steps - 1) == 0  # a person has seen no epoch end
 
 
 def test_one_stage_is_the_training_as_it_always_was() -> None:
     course = Course([Sized(height=28, width=28, batch=32, share=1.0)], [100], pictures=320)
     assert [course.epoch(step) for step in (0, 9, 10, 99)] == [0, 0, 1, 9]
+    assert [course.passed(step) for step in (0, 9, 10, 99)] == [0, 0, 1, 9]
     assert [done for done in range(1, 101) if course.due(done, 2.5)] == [25, 50, 75, 100]
     assert course.per_epoch == 10 and not course.staged
 

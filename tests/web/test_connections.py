@@ -138,10 +138,11 @@ def test_who_reads_one_large_answer_after_the_other_gets_them_all(place) -> None
 
 def test_a_slow_sender_passes_and_a_dribbler_does_not(place) -> None:
     with connected(place, post("/told", 300_000)) as one:
-        # 75,000 bytes a second for four seconds, where a request may take one.
-        for _ in range(40):
+        # 75,000 bytes a second for four seconds, where a request may take one; by the clock, however late it wakes.
+        began = time.monotonic()
+        for number in range(1, 41):
             one.sendall(bytes(7500))
-            time.sleep(0.1)
+            time.sleep(max(0.0, began + number / 10 - time.monotonic()))
         assert rest(one).endswith(b"300000")
     for start in (post("/told", 300_000), b"POST /told HTTP/1.1\r\n", b""):
         with connected(place, start) as one:
@@ -224,6 +225,8 @@ def test_an_answer_leaves_in_one_call_of_the_system(place, monkeypatch) -> None:
             client.sendall(b"POST /unread HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nok")
             answer = b""
             while not answer.endswith(b"full"):
-                answer += client.recv(65_536)
+                part = client.recv(65_536)
+                assert part
+                answer += part
     assert len(calls) == 3
     assert all(one.startswith(b"HTTP/1.1 503") and one.endswith(b"full") for one in calls)

@@ -15,7 +15,7 @@ from deeper.records.sources.groups import groups_of
 from deeper.records.sources.item import Item, Rejected
 from deeper.records.sources.listing import Listing, digest, enumerated, in_natural_order, split_of
 from deeper.records.sources.options import NO_OPTIONS, SourceOptions
-from deeper.records.sources.walk import Found, Walk, clean, walk
+from deeper.records.sources.walk import Found, Walk, clean, reject_equal_ids, walk
 
 
 def open_folder(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
@@ -27,6 +27,7 @@ def open_folder(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     """
     shown = printable(path)
     found = walk(path)
+    reject_equal_ids(found)
     splits = _splits(found, shown)
     depth = 2 if splits else 1
     notices: list[str] = []
@@ -41,7 +42,7 @@ def open_folder(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     class_folders = {parts[depth - 1] for parts in found.folders if len(parts) == depth}
     if not inside:
         raise SourceError(_nothing(shown, found, loose, class_folders, splits))
-    rejected = list(found.rejected)
+    rejected = [*found.rejected, *found.repeated]
     where = "beside the class folders" if not splits else "beside the class folders or the splits"
     rejected += [Rejected(file.id, f"lies {where}, so it has no class") for file in loose]
 

@@ -21,7 +21,24 @@ from deeper.records.sources.listing import natural_key
 _NO_PICTURE_NAMES = {"thumbs.db", "desktop.ini", "license", "readme", "makefile"}
 _NO_PICTURE_SUFFIXES = {
     *(".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".md", ".rst", ".yaml", ".yml", ".toml"),
-    *(".html", ".htm", ".log", ".ini", ".db", ".py", ".ipynb", ".pdf"),
+    *(
+        ".html",
+        ".htm",
+        ".log",
+        ".ini",
+        ".db",
+        ".py",
+        ".ipynb",
+        ".pdf",
+        ".doc",
+        ".docx",
+        ".xls",
+        ".xlsx",
+        ".ppt",
+        ".pptx",
+    ),
+    # What cameras, telephones and programs for photographs leave beside pictures.
+    *(".aae", ".xmp", ".thm", ".lrcat", ".mp3", ".wav", ".m4a", ".zip", ".gz", ".tar", ".7z", ".rar"),
 }
 # What archives made on a Mac leave beside the real folders: small files with the names of pictures.
 _HIDDEN_FOLDERS = {"__macosx", "@eadir"}
@@ -49,12 +66,14 @@ class Found:
 
 @dataclass
 class Walk:
-    """What lies below a folder. Every entry is in exactly one of `files`, `folders`, `rejected`, `skipped`, `outputs`, or
-    below one of `outputs`."""
+    """What lies below a folder. Every entry is in exactly one of `files`, `folders`, `rejected`, `repeated`, `skipped`,
+    `outputs`, or below one of `outputs`."""
 
     files: list[Found] = field(default_factory=list)
     folders: list[tuple[str, ...]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    repeated: list[Rejected] = field(default_factory=list)
+    """Links to folders that are listed under another name."""
     skipped: Counter[str] = field(default_factory=Counter)
     """"hidden" and "not named as a picture" with their counts."""
     outputs: list[tuple[str, ...]] = field(default_factory=list)
@@ -125,7 +144,6 @@ def walk(root: Path) -> Walk:
             _place(entry, parts, result, seen, waiting, linked)
     result.files.sort(key=lambda found: tuple(natural_key(part) for part in found.parts))
     result.rejected.sort(key=lambda rejected: natural_key(rejected.id))
-    _reject_equal_ids(result)
     _join_outputs(result)
     return result
 
@@ -152,6 +170,7 @@ def _join_outputs(result: Walk) -> None:
         result.files = [found for found in result.files if found.parts[:depth] != place]
         result.folders = [parts for parts in result.folders if parts[:depth] != place]
         result.rejected = [rejected for rejected in result.rejected if not rejected.id.startswith(within)]
+        result.repeated = [repeated for repeated in result.repeated if not repeated.id.startswith(within)]
         result.outputs = [output for output in result.outputs if output[:depth] != place] + [place]
     result.outputs.sort(key=lambda output: tuple(natural_key(part) for part in output))
 
@@ -208,14 +227,15 @@ def _is_new(
         return True
     first = seen[key]
     if first is None or parts[: len(first)] == first:
-        reason = "a symlink loop: it leads to a folder that it lies in"
+        result.rejected.append(Rejected("/".join(parts), "a symlink loop: it leads to a folder that it lies in"))
     else:
         reason = f"the same folder as {printable('/'.join(first))!r}, which is listed already"
-    result.rejected.append(Rejected("/".join(parts), reason))
+        result.repeated.append(Rejected("/".join(parts), reason))
     return False
 
 
-def _reject_equal_ids(result: Walk) -> None:
+def reject_equal_ids(result: Walk) -> None:
+    """Where ids must tell files apart: of two files whose names are written alike, the second is rejected."""
     taken: set[str] = set()
     kept: list[Found] = []
     for found in result.files:

@@ -3,9 +3,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from deeper.models import kernels
 from deeper.models.kernels import library
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """What is drawn does not depend on the tests before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

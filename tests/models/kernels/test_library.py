@@ -82,6 +82,7 @@ def test_off_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
     assert kernels.prepare() == "no C++ compiler was found (c++, g++ or clang++)"
     assert library.active() is None
 
