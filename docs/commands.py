@@ -102,7 +102,7 @@ def _reason(above: list[str]) -> str:
 
 
 def prepare(folder: Path, *, pictures: int = 400, source: str = "digits", epochs: int | None = 3) -> None:
-    """Fill a folder with what the pages speak of: my_photos/, more_photos/, photo.jpg, my_nets.py, datasets/mine, runs/first
+    """Fill a folder with what the pages speak of: my_photos/, more_photos/, photo.jpg, flower_nets.py, datasets/mine, runs/first
     and runs/second. `pictures`: how many of the source's training digits lie in my_photos/, one folder for each class.
     `epochs`: of the first run; None: as many as the recipe says. The second one trains for two, on flipped pictures."""
     import numpy as np
@@ -125,7 +125,7 @@ def prepare(folder: Path, *, pictures: int = 400, source: str = "digits", epochs
     shutil.copytree(folder / "my_photos", folder / "photos")
     shown = re.search(r"```python\n(.*?)```", (ROOT / "docs/how-to/own-network.md").read_text("utf-8"), re.DOTALL)
     assert shown is not None
-    (folder / "my_nets.py").write_text(shown.group(1), "utf-8")
+    (folder / "flower_nets.py").write_text(shown.group(1), "utf-8")
     # The same as on the pages, so that a page that is run by itself shows what the others show.
     for words in (
         "build my_photos --out datasets/mine",
