@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from deeper import files
 from deeper.images import Preprocess
-from deeper.inspection.duplicates import confirmed, fingerprints, same_pictures
+from deeper.inspection.duplicates import confirmed, fingerprints, groups, same_pictures
 from deeper.monitor import Console
 from deeper.records import Dataset, build, open_source
 from deeper.runs import Result, dataset_for, evaluate_run, resume, train
@@ -186,7 +186,7 @@ def theirs(
         f"{runs[chosen]['steps']} steps of {BATCH}",
         flush=True,
     )
-    if "test_by_batch" in runs[chosen]:
+    if all("test_by_batch" in run for run in runs):
         rights = [float(np.mean(np.array(run["test_by_batch"]) == test)) for run in runs]
         print(f"  … by the statistics of batches of test photographs: {rights[0]:.1%} and {rights[1]:.1%}", flush=True)
     found_best: list[int] = runs[chosen]["test"]
@@ -209,9 +209,10 @@ def seen_elsewhere(dataset: Dataset) -> NDArray[np.bool_]:
     splits = [dataset.split(name) for name in ("train", "validation", "test")]
     before = len(splits[0]) + len(splits[1])
     found = np.zeros(len(splits[2]), bool)
-    for pair in confirmed(same_pictures(fingerprints(splits)), splits):
-        if pair.first < before <= pair.second:
-            found[pair.second - before] = True
+    for group in groups(confirmed(same_pictures(fingerprints(splits)), splits)):
+        members = np.array(group.members)
+        if members.min() < before:
+            found[members[members >= before] - before] = True
     return found
 
 

@@ -14,18 +14,18 @@ from reference import field_docstrings, paragraph
 _OPENING = """\
 # Options of a training
 
-What a recipe sets and a run's `config.toml` stores under `[options]`. The most used have a flag of their own (`deeper train --help`); every one is set by its name, `deeper train … --set label_smoothing=0.1 --set optimizer.weight_decay=0.05`, and from Python by `deeper.train(…, options={{"label_smoothing": 0.1}})`. `--set NAME=null` takes away what the recipe sets.
+What a recipe sets and a run's `config.toml` stores under `[options]`. The most used have a flag of their own (`deeper train --help`); all but `model` and `recipe` are set by their names, `deeper train … --set label_smoothing=0.1 --set optimizer.weight_decay=0.05`, and from Python by `deeper.train(…, options={{"label_smoothing": 0.1}})`. `--set NAME=null` takes away what the recipe sets.
 
 The defaults here are what holds where a recipe says nothing; `null` is what the texts, as Python does, call None. What the recipes say, and why, stands in their files: {recipes}.
 
-Optimizer and schedule are taken by name, with their own defaults: `--set schedule=cosine --set schedule.floor=0.1`. Distortions have flags: [`--distort`](verbs/train.md#recipes-and-distortions)."""
+Another optimizer or schedule than the recipe's is taken by its name, and begins from its own defaults: `--set schedule=cosine --set schedule.floor=0.1`. Distortions have flags: [`--distort`](verbs/train.md#recipes-and-distortions)."""
 RECIPES = Path(__file__).resolve().parents[1] / "deeper" / "training" / "recipes"
 # Options whose value is a table, or a list of tables.
 _TABLES = ("averaging", "fine_tuning", "stages", "optimizer", "schedule")
 
 
 def training_options() -> str:
-    """All options with type, default and meaning; then those of the tables among them."""
+    """All options with default and meaning; then those of the tables among them."""
     from deeper.training.options import Options
 
     names = sorted(path.stem for path in RECIPES.glob("*.toml"))
@@ -49,7 +49,7 @@ def _kinds(given: Any) -> list[type[Any]]:
 
 
 def _fields(kind: type[Any]) -> list[str]:
-    """Name, type, default and meaning of each field, as a list."""
+    """Name, default and meaning of each field, as a list."""
     helps, lines = field_docstrings(kind), []
     for field in dataclasses.fields(kind):
         default = field.default

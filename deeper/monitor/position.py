@@ -42,7 +42,7 @@ class Position:
     def __init__(self, first_step: int, steps: int, steps_per_epoch: int, course: Course | None = None) -> None:
         self.first_step, self.steps, self.steps_per_epoch = first_step, steps, max(1, steps_per_epoch)
         self.epochs = max(1, -(-steps // self.steps_per_epoch))
-        self._course = course if course is not None and course.staged else None
+        self._course = course if course is not None and len(course.legs) > 1 else None
         if self._course is not None:
             self.epochs = self._course.passed(steps - 1) + 1
         self._step = first_step
@@ -81,7 +81,7 @@ class Position:
 
     def _facts(self, step: int) -> list[str]:
         facts = [f"step {step:,}/{self.steps:,}"]
-        if self._course is not None:
+        if self._course is not None and self._course.staged:
             facts.append(in_words(self._course.leg(max(0, step - 1)).size))
         if self._report is not None:
             facts += [

@@ -130,6 +130,8 @@ def learn_curve(
     holds runs with other options; and as `train`.
     """
     percents = _checked(shares, seeds)
+    if epochs is not None and minutes is not None:
+        raise UsageError("both epochs and minutes were given; give the one that should decide")
     if "seed" in (options or {}):
         raise UsageError(
             "options hold a seed; give the first of them as --seed (in Python, seed=), the others follow it"
@@ -168,7 +170,7 @@ def learn_curve(
     asked, stages = plan.options, stages_for(plan.options, plan.height, plan.width)
     if asked.minutes is not None and equal == "epochs":
         raise UsageError(
-            "minutes fix a number of steps, the same for all shares; leave --equal epochs out, or give --epochs"
+            "minutes fix a number of steps, the same for all shares; leave --equal epochs out, or give --epochs instead"
         )
     chosen = Policy.load(policy).to_plain() if policy else None
     folder = folder or _usual_folder(dataset, asked)

@@ -23,7 +23,7 @@ from deeper.runs.folder import Config, Fold, PictureFacts, Run, as_toml, is_run,
 from deeper.runs.machine import changes, versions
 from deeper.runs.pictures import has_validation
 from deeper.runs.place import held, refuse_taken, reserved
-from deeper.runs.plan import Plan, make_plan
+from deeper.runs.plan import Plan, make_plan, stages_of
 from deeper.runs.result import Handler, Result
 from deeper.runs.sameness import refuse_other
 from deeper.runs.work import Work
@@ -62,7 +62,7 @@ def train(
     run or bundle; the network, its arguments and how pictures are shown come with them. `options`: dotted names of
     `Options` to values.
     `share`: train on this share of each class's training pictures only, in (0, 1]; smaller shares lie within larger
-    ones. `paced_by`: a run of the same options whose number of steps is taken, where `minutes` would have the first steps
+    ones. `paced_by`: a run of the same sizes, batches and minutes whose number of steps is taken, where `minutes` would have the first steps
     timed: runs of a series then train equally long, whatever else the machine does. `audit`: when the recipe flips or rotates far, first see by small networks which classes cannot bear it, and
     say so (not where `quiet` is True); the training is the same. `existing`: what to do where `out` holds a run already;
     "resume" goes on with it, provided that it is this very training. `quiet`: show nothing, or with "progress" no
@@ -127,7 +127,7 @@ def train(
                 as_toml(config)  # it is written after the first steps only, which may take minutes
                 config = replace(config, fold=fold, share=share)
                 if paced_by is not None and plan.options.minutes is not None:
-                    config = _paced(config, Run(paced_by).config)
+                    config = _paced(config, Run(paced_by))
                 work = Work(place, config, dataset, workers, console, handlers)
                 if audit and quiet is not True:
                     warn_before_training(dataset, plan.options, chosen_policy, say, checked)
@@ -170,11 +170,16 @@ def configure(
     )
 
 
-def _paced(config: Config, first: Config) -> Config:
-    """`config` with the number of steps that was fixed when the run of `first` began. Raises: UsageError, where that was
-    trained at other sizes or in other batches."""
-    if (first.options.stages, first.options.batch) != (config.options.stages, config.options.batch) or not first.steps:
-        raise UsageError("paced_by: that run has other picture sizes or batches than this one, or was never begun")
+def _paced(config: Config, run: Run) -> Config:
+    """`config` with the number of steps that was fixed when `run` began. Raises: UsageError, where that was trained at
+    other sizes, in other batches or for other minutes."""
+    first = run.config
+    same = stages_of(first) == stages_of(config) and first.options.minutes in (None, config.options.minutes)
+    if not same or not first.steps:
+        raise UsageError(
+            f"{printable(run.path)}, by whose steps this run would go, has other picture sizes, batches or minutes; give "
+            "another --out"
+        )
     return replace(config, steps=first.steps, stage_steps=first.stage_steps)
 
 

@@ -124,15 +124,14 @@ def train(
         last = state.step == state.steps
         validating = last or course.due(state.step, options.validate_every)
         soon = state.step + 1 == state.steps or course.due(state.step + 1, options.validate_every)
-        unsaved = time.perf_counter() - saved
-        waiting = saving_took > QUICK and unsaved < saving_took / CHECKPOINT_SHARE
-        saving = last or unsaved > (LOST_BEFORE_VALIDATING if soon else LOST_AT_MOST)
-        saving = saving or (course.due(state.step, options.checkpoint_every) and not waiting)
+        most = LOST_BEFORE_VALIDATING if soon and evaluate is not None else LOST_AT_MOST
+        saving = last or time.perf_counter() - saved > most
+        due = saving or course.due(state.step, options.checkpoint_every)
         reporting = last or validating or state.step % options.report_every == 0
-        if reporting or validating or saving or state.device == "cpu":
+        if reporting or validating or due or state.device == "cpu":
             means = state.read_meter()
             _check(state, feed.classes, means, kept)
-        if validating or saving:
+        if validating or due:
             _check_weights(state, kept)
         if reporting:
             now = time.perf_counter()
@@ -162,6 +161,8 @@ def train(
             early = options.early_stopping is not None and state.validations_without_better >= options.early_stopping
             reported = time.perf_counter()
             reported_images = float(state.meter[0])
+        waiting = saving_took > QUICK and time.perf_counter() - saved < saving_took / CHECKPOINT_SHARE
+        saving = saving or (due and not waiting)
         stopping = not last and (early or stop())
         if saving or stopping:
             _check_weights(state, kept)

@@ -153,7 +153,7 @@ class Options:
     """Finish with the weights that validated best rather than with the last ones."""
     checkpoint_every: float = 1.0
     """Epochs between two checkpoints. Where that takes longer than ten minutes, one is written every ten minutes too; where
-    writing them would take more than a fiftieth of the time, fewer are."""
+    they would take more than a fiftieth of the time, fewer are. Weights that validate best are written in any case."""
     keep: int = 2
     """How many of the last checkpoints stay; the best one stays besides."""
     report_every: int = 50

@@ -123,6 +123,11 @@ def test_only_the_first_run_of_a_series_is_fitted_into_the_minutes(
     assert [Run(tmp_path / "series" / name).config.steps for name in names] == [7, 7] and fitted == [7]
     if words[0] == "--seeds":  # one that is added before them goes by them too
         shutil.rmtree(tmp_path / "series" / "seed-0")
+        other = ["0.6" if word == "0.5" else word for word in command]
+        with pytest.raises(SystemExit) as left:
+            main(other)
+        assert left.value.code == 2 and "other picture sizes, batches or minutes" in capsys.readouterr().err
+        assert not (tmp_path / "series" / "seed-0").exists()
         main(command)
         assert Run(tmp_path / "series" / "seed-0").config.steps == 7 and fitted == [7]
 

@@ -194,7 +194,7 @@ def test_early_stopping_keeps_the_best(small_dataset, tmp_path):
 
 def test_a_run_is_paced_by_one_of_its_own_batches_only(finished, small_dataset, tmp_path):
     given = {"minutes": 1, "paced_by": finished.run.path, "out": tmp_path / "run", "quiet": True}
-    with pytest.raises(UsageError, match="other picture sizes or batches"):
+    with pytest.raises(UsageError, match="other picture sizes, batches or minutes"):
         train(small_dataset, options={**QUICK, "batch": 30}, **given)
     assert not (tmp_path / "run").exists()
     paced = train(small_dataset, options=QUICK, **given)

@@ -151,7 +151,7 @@ def thrown(address: str, seed: int, count: int, picture: bytes, wait: float) -> 
 def mutations(served_run, pictures, wanted, count: int, wait: float) -> Counter[str]:
     """`wait`: seconds within which an answer begins. One in ten requests never ends and waits that long."""
     picture = encode_png(pictures[0])
-    wait *= 1 if slowness() < 2 else 3
+    wait = wait if slowness() < 2 else max(2.0, 3 * wait)
     with serving(served_run, "--timeout", 60, "--queue", 64) as (address, process):
         with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
             warm = max(60, count // 20) // CLIENTS
