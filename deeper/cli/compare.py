@@ -36,8 +36,8 @@ class Arguments:
     """A dataset or source to compare on; each run's own when not given."""
     split: str | None = None
     """train, validation, test or all. When not given test; of a source without splits all its pictures, or the test
-    pictures where a run was trained on that source. Without a source, validation of a run of `train --folds` is
-    what it held out."""
+    pictures where a run was trained on that source. Without a source, validation of a run of `train --folds` is what it
+    held out."""
     figure: Path | None = None
     """Write a figure: .svg, .pdf or .png."""
     latex: Path | None = None

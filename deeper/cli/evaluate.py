@@ -36,8 +36,8 @@ class Arguments:
     """Another dataset or source than the run's own."""
     split: str | None = None
     """train, validation, test or all. When not given test; of a source without splits all its pictures, or the test
-    pictures where a run was trained on that source. Without a source, validation of a run of `train --folds` is
-    what it held out."""
+    pictures where a run was trained on that source. Without a source, validation of a run of `train --folds` is what it
+    held out."""
     checkpoint: str | None = None
     """best, last or a step; the finished bundle when not given."""
     errors: int = 10

@@ -41,10 +41,8 @@ class Position:
 
     def __init__(self, first_step: int, steps: int, steps_per_epoch: int, course: Course | None = None) -> None:
         self.first_step, self.steps, self.steps_per_epoch = first_step, steps, max(1, steps_per_epoch)
-        self.epochs = max(1, -(-steps // self.steps_per_epoch))
-        self._course = course if course is not None and len(course.legs) > 1 else None
-        if self._course is not None:
-            self.epochs = self._course.passed(steps - 1) + 1
+        self._course = course
+        self.epochs = self._passed(steps) + 1
         self._step = first_step
         self._interval = 0
         self._began = self._reported = time.monotonic()
@@ -92,10 +90,13 @@ class Position:
         left = self.left()
         return [*facts, left] if left else facts
 
+    def _passed(self, done: int) -> int:
+        """Whole epochs before the step that made `done`."""
+        last = max(0, done - 1)
+        return last // self.steps_per_epoch if self._course is None else self._course.passed(last)
+
     def _epoch(self, step: int) -> str:
-        if self._course is not None:
-            return f"epoch {self._course.passed(max(0, step - 1)) + 1}/{self.epochs}"
-        return f"epoch {min(self.epochs, max(0, step - 1) // self.steps_per_epoch + 1)}/{self.epochs}"
+        return f"epoch {min(self.epochs, self._passed(step) + 1)}/{self.epochs}"
 
     def plain(self) -> str:
         """The same as one line of text, at the last report."""

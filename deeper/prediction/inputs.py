@@ -25,8 +25,8 @@ _MICROSECONDS = 6
 def find(paths: Sequence[str], listed: TextIO | None = None) -> Iterator[str | Failed | Pause]:
     """The files that `paths` name, in order; what does not exist is yielded as it is, to be reported. `-` stands for the
     lines of `listed` (standard input). Of a folder, what `deeper build` would take: links are followed, each folder is
-    listed once, hidden files, texts and the like passed over. Folders and links that cannot be read, and patterns and folders with nothing in them, are
-    `Failed`."""
+    listed once, hidden files, texts and the like passed over. Folders and links that cannot be read, and patterns and
+    folders with nothing in them, are `Failed`."""
     for path in paths:
         if path == "-":
             yield from _lines(sys.stdin if listed is None else listed)

@@ -123,8 +123,9 @@ def learn_curve(
     A share's pictures are a function of their ids alone, and lie within those of every larger share; the seeds decide
     initial weights, order and distortions. `equal`: all runs take as many `steps` as the whole set does in its epochs
     (so that they differ in pictures only), or as many `epochs` (so that small shares are trained for a shorter time).
-    With `minutes`, the first run takes that long and the others as many steps (not to be had with equal `epochs`). `out`: a folder for the runs, `learning-curve.json`, `.csv`, `.png` and
-    `.svg`; runs that are there already are not trained again, unfinished ones are gone on with.
+    With `minutes`, the first run takes that long and the others as many steps (not to be had with equal `epochs`).
+    `out`: a folder for the runs, `learning-curve.json`, `.csv`, `.png` and `.svg`; runs that are there already are not
+    trained again, unfinished ones are gone on with.
 
     Raises: UsageError, for shares or seeds that cannot be; RunError, where there are no validation pictures, or `out`
     holds runs with other options; and as `train`.

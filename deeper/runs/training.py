@@ -62,10 +62,11 @@ def train(
     run or bundle; the network, its arguments and how pictures are shown come with them. `options`: dotted names of
     `Options` to values.
     `share`: train on this share of each class's training pictures only, in (0, 1]; smaller shares lie within larger
-    ones. `paced_by`: a run of the same sizes, batches and minutes whose number of steps is taken, where `minutes` would have the first steps
-    timed: runs of a series then train equally long, whatever else the machine does. `audit`: when the recipe flips or rotates far, first see by small networks which classes cannot bear it, and
-    say so (not where `quiet` is True); the training is the same. `existing`: what to do where `out` holds a run already;
-    "resume" goes on with it, provided that it is this very training. `quiet`: show nothing, or with "progress" no
+    ones. `paced_by`: a run of the same sizes, batches and minutes whose number of steps is taken, where `minutes` would
+    have the first steps timed: runs of a series then train equally long, whatever else the machine does. `audit`: when
+    the recipe flips or rotates far, first see by small networks which classes cannot bear it, and say so (not where
+    `quiet` is True); the training is the same. `existing`: what to do where `out` holds a run already; "resume" goes on
+    with it, provided that it is this very training. `quiet`: show nothing, or with "progress" no
     progress but notices and warnings. `handlers`: called with every event, after the built-in ones.
 
     Raises: UsageError, also for early stopping without validation pictures; SourceError, DatasetError; RunError, when

@@ -21,22 +21,8 @@ from deeper.records.sources.listing import natural_key
 _NO_PICTURE_NAMES = {"thumbs.db", "desktop.ini", "license", "readme", "makefile"}
 _NO_PICTURE_SUFFIXES = {
     *(".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".md", ".rst", ".yaml", ".yml", ".toml"),
-    *(
-        ".html",
-        ".htm",
-        ".log",
-        ".ini",
-        ".db",
-        ".py",
-        ".ipynb",
-        ".pdf",
-        ".doc",
-        ".docx",
-        ".xls",
-        ".xlsx",
-        ".ppt",
-        ".pptx",
-    ),
+    *(".html", ".htm", ".log", ".ini", ".db", ".py", ".ipynb", ".pdf"),
+    *(".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx"),
     # What cameras, telephones and programs for photographs leave beside pictures.
     *(".aae", ".xmp", ".thm", ".lrcat", ".mp3", ".wav", ".m4a", ".zip", ".gz", ".tar", ".7z", ".rar"),
 }
