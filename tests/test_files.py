@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import pytest
 
 from deeper import files
 from deeper.errors import SourceError, StorageError
+from tests.nobody import as_nobody, open_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -217,19 +217,13 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
 
 @pytest.fixture
 def closed_folder() -> Iterator[Path]:
-    """A folder that we may read and not write, also where the tests run as root, whom modes do not bind."""
-    root = os.geteuid() == 0
-    with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "a").write_text("old")
-        os.chmod(name, 0o555)
-        if root:
-            os.seteuid(65534)
-        try:
-            yield Path(name)
-        finally:
-            if root:
-                os.seteuid(0)
-            os.chmod(name, 0o755)
+    """A folder that we may read and not write."""
+    with open_folder() as folder:
+        (folder / "a").write_text("old")
+        folder.chmod(0o555)
+        with as_nobody():
+            yield folder
+        folder.chmod(0o755)
 
 
 def test_a_closed_folder(closed_folder: Path) -> None:

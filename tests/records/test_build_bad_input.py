@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from deeper.records import BuildOptions, Dataset, build, open_source
 from deeper.records.rejected import read_rejected
 from deeper.records.sources import Item, Source
 from deeper.records.verify import verify
+from tests.nobody import as_nobody, open_folder
 from tests.patience import patient
 from tests.processes import alive
 
@@ -182,23 +182,14 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, listing: Make, array_ite
 
 
 def test_a_read_only_folder(listing: Make, array_items: Callable[..., list[Item]]) -> None:
-    # Root may write anywhere, so root becomes nobody for a moment; pytest's own folders would be closed to it.
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o555)
     source = listing(array_items(5))
-    with tempfile.TemporaryDirectory() as elsewhere:
-        build(source, Path(elsewhere) / "out")  # imports what nobody may not read
-    root = os.geteuid() == 0
-    try:
-        if root:
-            os.seteuid(65534)
-        with pytest.raises(StorageError, match="no permission"):
-            build(source, folder / "out")
-    finally:
-        if root:
-            os.seteuid(0)
-        assert list(folder.iterdir()) == []
-        folder.rmdir()
+    with open_folder() as folder:
+        build(source, folder / "first")  # imports what nobody may not read
+        shut = folder / "shut"
+        shut.mkdir(0o555)
+        with as_nobody(), pytest.raises(StorageError, match="no permission"):
+            build(source, shut / "out")
+        assert list(shut.iterdir()) == []
 
 
 LONG_BUILD = """

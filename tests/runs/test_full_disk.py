@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from deeper import checkpoint
 from deeper.cli import main
 from deeper.errors import StorageError
 from deeper.runs import resume, train
+from tests.nobody import as_nobody, open_folder
 
 QUICK = {
     "batch": 50,
@@ -89,46 +89,27 @@ def test_a_disk_that_fills_while_training(what: str, small_dataset, disk: Path, 
     assert not list(run.rglob(".*"))
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder below none that another user may not enter."""
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o755)
-        yield Path(name)
+def test_a_folder_that_closes_while_training(small_dataset) -> None:
+    with open_folder() as folder:
+        run = folder / "run"
+        with ExitStack() as stack:
+
+            def closing(event) -> None:
+                if type(event).__name__ == "StepDone" and event.step == 8:
+                    (run / "checkpoints").chmod(0o555)
+                    stack.enter_context(as_nobody())
+
+            with pytest.raises(StorageError, match="no permission to write there"):
+                train(small_dataset, epochs=1, out=run, quiet=True, options=QUICK, handlers=[closing])
+        (run / "checkpoints").chmod(0o755)
+        assert checkpoint.steps(run / "checkpoints") == [6]
+        assert resume(run, quiet=True).step == 12
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Where the tests run as root, whom modes do not bind."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-
-
-def test_a_folder_that_closes_while_training(small_dataset, open_folder: Path) -> None:
-    run = open_folder / "run"
-
-    with ExitStack() as stack:
-
-        def closing(event) -> None:
-            if type(event).__name__ == "StepDone" and event.step == 8:
-                (run / "checkpoints").chmod(0o555)
-                stack.enter_context(as_nobody())
-
-        with pytest.raises(StorageError, match="no permission to write there"):
-            train(small_dataset, epochs=1, out=run, quiet=True, options=QUICK, handlers=[closing])
-    (run / "checkpoints").chmod(0o755)
-    assert checkpoint.steps(run / "checkpoints") == [6]
-    assert resume(run, quiet=True).step == 12
-
-
-def test_a_folder_that_is_closed_from_the_beginning(small_dataset, open_folder: Path) -> None:
-    (open_folder / "closed").mkdir(mode=0o555)
-    with as_nobody(), pytest.raises(StorageError, match="closed/run: no permission to write there"):
-        train(small_dataset, epochs=1, out=open_folder / "closed" / "run", quiet=True, options=QUICK)
-    assert list((open_folder / "closed").iterdir()) == []
+def test_a_folder_that_is_closed_from_the_beginning(small_dataset) -> None:
+    with open_folder() as folder:
+        closed = folder / "closed"
+        closed.mkdir(mode=0o555)
+        with as_nobody(), pytest.raises(StorageError, match="closed/run: no permission to write there"):
+            train(small_dataset, epochs=1, out=closed / "run", quiet=True, options=QUICK)
+        assert list(closed.iterdir()) == []
