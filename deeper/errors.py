@@ -25,6 +25,9 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+# Names that a message lists, and characters of each: they may be a stranger's, and hundreds.
+_KNOWN, _NAME = 24, 60
+
 
 class DeeperError(Exception):
     """Base of all errors raised on purpose. `exit_code` is what the command line exits with."""
@@ -82,11 +85,13 @@ def nearest(given: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(given.lower(), [name.lower() for name in names], n=1, cutoff=0.55)
     if close:
         original = next(name for name in names if name.lower() == close[0])
-        return f"; did you mean {original!r}?"
+        return f"; did you mean {printable(original, _NAME)!r}?"
     # A part of a name, such as `flip`, is far from the whole by letters.
     if len(given) >= 3 and (within := [name for name in names if given.lower() in name.lower()]):
-        return f"; did you mean {' or '.join(map(repr, within[:3]))}?"
-    return f"; known: {', '.join(names)}"
+        return f"; did you mean {' or '.join(repr(printable(name, _NAME)) for name in within[:3])}?"
+    more = f" and {len(names) - _KNOWN:,} more" if len(names) > _KNOWN + 1 else ""
+    shown = names if not more else names[:_KNOWN]
+    return f"; known: {', '.join(printable(name, _NAME) for name in shown)}{more}"
 
 
 def nearest_path(given: str | Path) -> str:

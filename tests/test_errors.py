@@ -114,3 +114,11 @@ def test_an_extra_is_installed_from_where_deeper_came_from(monkeypatch) -> None:
     assert told(wheel) == "pip install 'deeper[tensorflow,onnx] @ file:///dist/deeper-0.1.0-py3-none-any.whl'"
     checkout = "pip install -c constraints.txt '.[tensorflow,onnx]' in the checkout"
     assert told('{"dir_info": {"editable": true}, "url": "file:///somewhere"}') == told(None) == told("{") == checkout
+
+
+def test_known_names_are_safe_and_few() -> None:
+    assert nearest("horse", ["c\x1b[31mat"]) == r"; known: c\x1b[31mat"
+    assert nearest("cat", ["ca\nt"]) == r"; did you mean 'ca\\nt'?"
+    many = nearest("qqq", [f"{number}" * 100 for number in range(200)])
+    assert many.endswith(" and 176 more") and len(many) < 2000
+    assert nearest("qqq", list("abcdefghijklmnopqrstuvwxy")).endswith("x, y")

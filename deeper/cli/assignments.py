@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeper.errors import UsageError, printable
@@ -32,3 +32,19 @@ def assigned(texts: Sequence[str]) -> dict[str, Any]:
             read = value
         given[name] = NOTHING if read is None else read
     return given
+
+
+def over(flags: Mapping[str, Any], texts: Sequence[str], **others: Any) -> dict[str, Any]:
+    """What flags say, by the options' dotted names (None: not given), and `--set` besides. `others`: flags that are handed on
+    by themselves.
+
+    Raises: UsageError, as `assigned`, and where both say something of one option and do not agree.
+    """
+    given = assigned(texts)
+    for name, value in given.items():
+        said = others.get(name, flags.get(name))
+        if said is not None and said != value:
+            raise UsageError(
+                f"--set {name}={printable(value)}, and a flag says {printable(said)}: give the one that should decide"
+            )
+    return {**flags, **given}

@@ -158,7 +158,7 @@ def _print(console: Console, found: Audit) -> None:
 
 
 def _listed(names: list[str], classes: int) -> str:
-    if len(names) == classes:
-        return "all" if classes > 2 and "→" not in names[0] else ", ".join(names[:_SHOWN])
+    if len(names) == classes and classes > 2 and "→" not in names[0]:
+        return "all"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

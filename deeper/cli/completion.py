@@ -41,10 +41,10 @@ def main(arguments: Arguments) -> None:
     shell = arguments.shell or PurePath(os.environ.get("SHELL", "")).name
     if shell not in _SCRIPTS:
         raise UsageError("for which shell? $SHELL names none of them; say deeper completion bash, or zsh, or fish")
-    print(_SCRIPTS[shell]({verb: _with_names(flags_of(arguments_of(verb))) for verb in VERBS}))
+    print(_SCRIPTS[shell]({verb: _with_names(verb, flags_of(arguments_of(verb))) for verb in VERBS}))
 
 
-def _with_names(flags: tuple[Flag, ...]) -> tuple[tuple[Flag, tuple[str, ...]], ...]:
+def _with_names(verb: str, flags: tuple[Flag, ...]) -> tuple[tuple[Flag, tuple[str, ...]], ...]:
     """Each flag with the values that are offered for it: its own choices, or names that it is likely to get."""
     from deeper.distortions import names as distortions
     from deeper.training.recipes import names as recipes
@@ -55,7 +55,7 @@ def _with_names(flags: tuple[Flag, ...]) -> tuple[tuple[Flag, tuple[str, ...]], 
         "--distort": distortions(),
         "--no-distort": ("all", *distortions()),
         "--to": FORMATS,
-        "--split": ("train", "validation", "test"),
+        "--split": ("train", "validation", "test", *(("all",) if verb in ("evaluate", "compare") else ())),
         "--checkpoint": ("best", "last"),
         "--device": ("auto", "cpu", "cuda"),
     }

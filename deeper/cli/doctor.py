@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from deeper.errors import DeeperError, how_to_install
+from deeper.errors import DeeperError, how_to_install, printable
 
 if TYPE_CHECKING:
     from deeper.doctor import Health
@@ -53,25 +53,30 @@ def _print(health: Health) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     processor = health.processor
-    console.print("[bold]installed[/]   " + ", ".join(f"{name} {number}" for name, number in health.versions.items()))
     console.print(
-        f"[bold]processor[/]   {processor['name']}, {processor['processors']} usable; "
+        "[bold]installed[/]   " + escape(", ".join(f"{name} {number}" for name, number in health.versions.items()))
+    )
+    console.print(
+        f"[bold]processor[/]   {escape(processor['name'])}, {processor['processors']} usable; "
         + (", ".join(processor["instructions"]) or "no vector instructions known")
         + (f"; without {', '.join(processor['lacking'])}" if processor["lacking"] else "")
     )
     console.print(
         "[bold]kernels[/]     "
         + (
-            f"{processor['compiler']} compiles those that the Inceptions train faster with"
+            f"{escape(printable(processor['compiler']))} compiles those that the Inceptions train faster with"
             if processor["compiler"]
             else "no C++ compiler: the Inceptions train slower; install g++ or clang++"
         )
     )
     console.print(f"[bold]training[/]    {processor['precision_reason']}")
-    console.print("[bold]GPU[/]         " + (", ".join(health.gpus) or "none that torch can use"))
+    console.print("[bold]GPU[/]         " + (escape(", ".join(health.gpus)) or "none that torch can use"))
     console.print(
         "[bold]data[/]        "
-        + (health.data or "DEEPER_DATA names no folder: named sets are downloaded, digits needs nothing")
+        + (
+            escape(printable(health.data or ""))
+            or "DEEPER_DATA names no folder: named sets are downloaded, digits needs nothing"
+        )
         + f"; {health.free_gigabytes:.0f} GB free here"
     )
     for name, there in health.extras.items():

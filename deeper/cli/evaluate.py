@@ -195,8 +195,21 @@ def _errors(console: Console, evaluation: Evaluation, arguments: Arguments) -> N
     if mistakes and arguments.source is None:
         steps.insert(0, (f"deeper inspect {run}", "why: which training distortion the errors look like"))
     if len(mistakes) > arguments.errors:
-        steps.insert(0, (f"deeper evaluate {run} --json", f"all {len(mistakes):,} errors, the whole confusion matrix"))
+        every = f"all {len(mistakes):,} errors" if len(mistakes) > 1 else "the one error"
+        steps.insert(0, (f"{_again(arguments)} --json", f"{every}, the whole confusion matrix"))
     width = max(len(step) for step, _ in steps)
     console.print("\nnext:")
     for step, what in steps:
         console.print(f"  {step:<{width}}   {what}", soft_wrap=True)
+
+
+def _again(arguments: Arguments) -> str:
+    """The command that judges the same pictures by the same weights."""
+    words = [f"deeper evaluate {typed(arguments.run)}"]
+    if arguments.source is not None:
+        words.append(typed(arguments.source))
+    for flag in ("split", "checkpoint", "precision", "device", "model"):
+        value = getattr(arguments, flag)
+        if value is not None and value != Arguments.__dataclass_fields__[flag].default:
+            words.append(f"--{flag} {typed(value)}")
+    return " ".join(words)

@@ -55,14 +55,14 @@ def main(arguments: Arguments) -> None:
         raise UsageError("name what to make: --to onnx,openvino,openvino-int8,torch-export,savedmodel; or --report")
     from deeper.engines import exports_in
     from deeper.export import export, measure
-    from deeper.runs import Run
+    from deeper.export.report import split_to_judge
 
     def say(text: str) -> None:
         print(f"{text} …", file=sys.stderr)
 
     if arguments.report:
         # Before minutes go into exports: only a run has pictures to judge on.
-        Run(arguments.run).dataset()
+        split_to_judge(arguments.run, arguments.split, arguments.limit)
     done: list[Exported] = []
     if arguments.to is not None:
         done = export(

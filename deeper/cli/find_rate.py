@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from deeper.cli.assignments import assigned
+from deeper.cli.assignments import over
 from deeper.errors import printable, typed
 
 if TYPE_CHECKING:
@@ -86,14 +86,17 @@ def main(arguments: Arguments) -> None:
         distort=arguments.distort,
         no_distort=arguments.no_distort,
         policy=arguments.policy,
-        options={
-            "batch": arguments.batch,
-            "optimizer": arguments.optimizer,
-            "height": arguments.size,
-            "width": arguments.size,
-            "precision": arguments.precision,
-            **assigned(arguments.set),
-        },
+        options=over(
+            {
+                "batch": arguments.batch,
+                "optimizer": arguments.optimizer,
+                "height": arguments.size,
+                "width": arguments.size,
+                "precision": arguments.precision,
+            },
+            arguments.set,
+            seed=arguments.seed,
+        ),
         device=arguments.device or "auto",
         workers=arguments.workers,
         out=arguments.out,

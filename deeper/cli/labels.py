@@ -117,4 +117,7 @@ def _print_text(doubts: Doubts, dataset: Path, out: Path, arguments: Arguments) 
     place = typed(dataset)
     extra = "" if arguments.out is None else f" --suspects {typed(out / 'suspects.csv')}"
     console.print(f"\n{printable(out)}/: suspects.csv, neighbours.csv, suspects.png", soft_wrap=True)
-    console.print(f"next:\n  deeper review {place}{extra}   look at them in the browser, and decide", soft_wrap=True)
+    if doubts.suspects:
+        console.print(
+            f"next:\n  deeper review {place}{extra}   look at them in the browser, and decide", soft_wrap=True
+        )

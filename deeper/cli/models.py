@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from deeper.cli.screen import results
-from deeper.errors import UsageError, printable
+from deeper.errors import DeeperError, UsageError, printable, typed
 from deeper.figures import kind_of
 
 if TYPE_CHECKING:
@@ -121,7 +121,13 @@ def _print_weights(arguments: Arguments, name: str) -> None:
     from deeper.models.weights.fitting import fit, names_of
     from deeper.runs.initial import open_initial
 
-    initial = open_initial(name, model=arguments.name)
+    try:
+        initial = open_initial(name, model=arguments.name)
+    except DeeperError as error:
+        if "--model" not in str(error):
+            raise
+        # Of the verbs that train; this one takes the network's name by itself.
+        raise type(error)(f"{error} (here without the flag: deeper models NETWORK --weights {typed(name)})") from None
     weights = initial.weights
     classes = arguments.classes if arguments.classes is not None else weights.classes or 1000
     channels = arguments.channels if arguments.channels is not None else weights.channels

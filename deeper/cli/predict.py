@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -94,6 +95,9 @@ def main(arguments: Arguments) -> None:
         raise UsageError("give --json or --csv, not both")
     if arguments.top < 1:
         raise UsageError(f"--top: wanted at least 1, got {arguments.top}")
+    # Not `< 0`: NaN must not pass.
+    if not 0 <= arguments.every < math.inf:
+        raise UsageError(f"--every: wanted seconds from 0, got {arguments.every:g}")
     if not arguments.paths:
         raise UsageError("name at least one picture, folder or pattern, or - for a list on standard input")
     for stream in (sys.stdin, sys.stdout):
@@ -116,6 +120,11 @@ def main(arguments: Arguments) -> None:
         batch=BATCH,
         views=VIEWS if arguments.tta else 1,
     )
+    if arguments.precision not in ("auto", classifier.precision):
+        print(
+            f"note: this processor has no {arguments.precision} arithmetic: {classifier.engine} runs {classifier.precision}",
+            file=sys.stderr,
+        )
     sorter = Sorter(arguments.sort_into, classifier.classes) if arguments.sort_into else None
     # Last: its first words stand on standard output from now on.
     printer = _Json(arguments.top) if arguments.json else _Csv(arguments.top) if arguments.csv else _Text(arguments.top)

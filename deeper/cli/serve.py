@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import os
 import re
 import sys
@@ -80,6 +81,7 @@ def main(arguments: Arguments) -> None:
     from deeper.web import Limits, log_as_json, run
     from deeper.web.running import bound
 
+    _check_numbers(arguments)
     token = _token(arguments)
     everywhere = arguments.host in ("0.0.0.0", "::", "")
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
@@ -126,9 +128,25 @@ def main(arguments: Arguments) -> None:
     run(application(models, options), listening, limits)
 
 
+def _check_numbers(arguments: Arguments) -> None:
+    """By the names of the flags; `ServingOptions` and `Limits` know their own only. Raises: UsageError."""
+    wholes = {
+        "--largest-batch": arguments.largest_batch,
+        "--queue": arguments.queue,
+        "--connections": arguments.connections,
+    }
+    for flag, number in wholes.items():
+        if number < 1:
+            raise UsageError(f"{flag}: wanted at least 1, got {number}")
+    # Not `< 0`: NaN must not pass, which float("nan") is taken for.
+    if not 0 <= arguments.wait < math.inf:
+        raise UsageError(f"--wait: wanted milliseconds from 0, got {arguments.wait:g}")
+    if not 0 < arguments.timeout < math.inf:
+        raise UsageError(f"--timeout: wanted seconds above 0, got {arguments.timeout:g}")
+
+
 def _millions(flag: str, number: float) -> int:
-    # Not `number <= 0`: NaN must not pass, which float("nan") is taken for.
-    if not 0 < number < 1e9:
+    if not 1e-6 <= number < 1e9:
         raise UsageError(f"{flag}: wanted millions, above 0, got {number:g}")
     return int(number * 1e6)
 
@@ -164,7 +182,8 @@ def _origin(given: str) -> str:
 
 def _named(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
-    if equals and name and not os.path.exists(text):
+    # `runs/lr=0.1` is a path, also where nothing is there.
+    if equals and name and "/" not in name and not os.path.exists(text):
         return name, Path(path)
     place = Path(text)
     resolved = place.resolve()

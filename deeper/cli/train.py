@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from deeper.cli.assignments import assigned
+from deeper.cli.assignments import over
 from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _assignments(arguments: Arguments) -> dict[str, Any]:
     }
     if arguments.sizes:
         given["stages"] = to_plain(parse_stages(arguments.sizes))
-    return {**given, **assigned(arguments.set)}
+    return over(given, arguments.set, epochs=arguments.epochs, minutes=arguments.minutes, seed=arguments.seed)
 
 
 # What may differ when a run goes on; all else is as it was begun.

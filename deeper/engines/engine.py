@@ -79,7 +79,8 @@ def open_engine(
 
     `engine`: `torch`, `openvino`, `onnx`, or `auto`: of an export its own; of a run or bundle the OpenVINO export that has
     the precision, where a current one lies beside it, else torch; never int8 unasked. `precision`: `auto` is fp32, and
-    int8 for a folder that holds an int8 export. `device` and `model` are the torch engine's: an export runs on the
+    int8 for a folder that holds an int8 export; OpenVINO takes fp32 for bf16 on a processor without it, which the
+    `Engine` then says. `device` and `model` are the torch engine's: an export runs on the
     processor, and holds its network. `batch` is the largest cut of all.
 
     Raises: BundleError; UsageError, for what does not go together; MissingExtraError.
@@ -162,8 +163,10 @@ def _open_export(path: Path, export: Export, engine: str, precision: str, batch:
 
         predict = onnx_predictor(path / export.model, export.bundle, batch=batch)
     else:
-        from deeper.engines.openvino_engine import openvino_predictor
+        from deeper.engines.openvino_engine import has_bf16, openvino_predictor
 
+        if chosen == "bf16" and not has_bf16():
+            chosen = "fp32"
         predict = openvino_predictor(path / export.model, export.bundle, precision=chosen)
     if chosen != "bf16":  # bf16 rounds more than the tolerance of the fp32 weights allows, and is meant to
         check_golden(path, export, predict)

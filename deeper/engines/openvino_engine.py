@@ -38,6 +38,14 @@ def import_openvino() -> Any:
     return openvino
 
 
+def has_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor; asked to where it cannot, it takes fp32 and does not say so.
+
+    Raises: MissingExtraError.
+    """
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class _Compiled:
     """A model compiled for one piece size and aim, with requests that run side by side."""
 

@@ -97,6 +97,9 @@ class Evaluation:
     """The labels before a person corrected some of them. Shape: N. None where nothing was corrected."""
     excluded: int = 0
     """Pictures of the split that a person left out; they are in no number here."""
+    temperature: float = 1.0
+    """What logits are divided by before they become probabilities: a bundle's, so that all that is said of
+    probabilities is of those that `predict` and a server give."""
 
     def __post_init__(self) -> None:
         count, size = len(self.ids), len(self.classes)
@@ -128,8 +131,8 @@ class Evaluation:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        """Softmax of the logits. Shape: N × K."""
-        return softmax(self.logits)
+        """Softmax of the logits over the temperature. Shape: N × K."""
+        return softmax(self.logits / np.float32(self.temperature))
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -236,7 +239,8 @@ class Evaluation:
     @cached_property
     def negative_log_likelihood(self) -> float:
         """Mean over the pictures, in nats."""
-        return calibration.negative_log_likelihood(log_softmax(self.logits), self.labels)
+        answers = log_softmax(self.logits / np.float32(self.temperature))
+        return calibration.negative_log_likelihood(answers, self.labels)
 
     @cached_property
     def brier_score(self) -> float:
@@ -293,6 +297,7 @@ class Evaluation:
             "negative_log_likelihood": self.negative_log_likelihood,
             "brier_score": self.brier_score,
             "calibration_error": self.calibration_error,
+            "temperature": self.temperature,
         }
 
     def to_plain(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from deeper.engines import Engine, exports_of, find_bundle, open_engine, read_ex
 from deeper.engines.artefact import relative_difference
 from deeper.errors import BundleError, MissingExtraError, UsageError
 from deeper.export.running import by_tensorflow, torch_export_predictor
+from deeper.records import Split
 from deeper.runs import Run
 from deeper.statistics import wilson_interval
 from deeper.values import to_plain
@@ -66,13 +67,8 @@ def measure(
     is an export that cannot be used. `elsewhere`: format → folder of exports that do not lie beside the run, instead of
     those. Raises: UsageError, without pictures; BundleError.
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: wanted at least 1 picture")
     path = Path(run)
-    dataset = Run(path).dataset()
-    chosen = dataset.split(split)
-    if not len(chosen):
-        raise UsageError(f"the split {split!r} has no pictures")
+    chosen = split_to_judge(path, split, limit)
     count = min(limit or len(chosen), len(chosen))
     positions = np.unique(np.linspace(0, len(chosen) - 1, num=count).astype(int))
     labels = chosen.labels[positions]
@@ -119,6 +115,19 @@ def measure(
     return rows
 
 
+def split_to_judge(run: Path, split: str, limit: int | None) -> Split:
+    """The split that `measure` will take, which may be asked for before minutes go into exports.
+
+    Raises: UsageError, for a split without pictures or a limit of none; as `Run` and `Dataset`.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: wanted at least 1 picture")
+    chosen = Run(run).dataset().split(split)
+    if not len(chosen):
+        raise UsageError(f"the split {split!r} has no pictures")
+    return chosen
+
+
 @dataclass(frozen=True)
 class _Foreign:
     """An export that runs in a process of its own."""
@@ -143,6 +152,9 @@ def _exported(
             opened = open_engine(exports[name], precision=precision)
         except (BundleError, MissingExtraError) as error:
             notice(f"left out: {error}")
+            continue
+        if opened.precision != precision:
+            notice(f"left out: {name} in {precision}, which this processor does not compute in")
             continue
         yield opened, exports[name]
     # What other programs run.

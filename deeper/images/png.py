@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,16 @@ def check(data: bytes) -> Checked:
         if kind == b"IEND":
             return Checked(height, width, depth * _SAMPLES.get(colour, 1), bool(interlace), exif, body)
         position = stop + 4
+
+
+def as_8_bits(checked: Checked, mode: str, key: Any) -> Any:
+    """A transparent colour as the file has it → on the scale of pixels of Pillow's `mode`: grey of 2 and 4 bits is spread
+    over 0..255, 16-bit colour keeps its high byte. Indices of palettes, and 16-bit grey, stay as they are."""
+    if mode == "L" and checked.bits in (2, 4) and isinstance(key, int):
+        return key * 255 // ((1 << checked.bits) - 1)
+    if mode == "RGB" and checked.bits == 48 and isinstance(key, tuple):
+        return tuple(value >> 8 for value in key)
+    return key
 
 
 def is_complete(data: bytes, checked: Checked) -> bool:

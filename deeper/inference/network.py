@@ -123,14 +123,18 @@ def predictor(
 
 
 def check_device(device: str) -> str:
-    """The kind of a device that is there: `cpu`, `cuda`, … Raises: UsageError."""
+    """The kind of a device that is there, `cpu` or `cuda`. Raises: UsageError."""
     try:
-        kind = torch.device(device).type
+        wanted = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"no device {printable(device)!r}; wanted cpu, cuda or cuda:N") from None
-    if kind == "cuda" and not torch.cuda.is_available():
+        wanted = None
+    if wanted is None or wanted.type not in ("cpu", "cuda"):
+        raise UsageError(f"no device {printable(device)!r}; wanted cpu, cuda or cuda:N")
+    if wanted.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {printable(device)!r}, but torch finds no GPU here; use cpu")
-    return kind
+    if wanted.type == "cuda" and (wanted.index or 0) >= (count := torch.cuda.device_count()):
+        raise UsageError(f"device {printable(device)!r}, but torch finds {count} here, counted from 0")
+    return wanted.type
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from deeper.distortions.sampling import Fill
 from deeper.errors import BundleError, DatasetError, RunError, UsageError, nearest, nearest_path, printable
 from deeper.evaluation import Evaluation, evaluate
 from deeper.images import Preprocess
-from deeper.inference import Predict, predictor
+from deeper.inference import Predict, check_device, predictor
 from deeper.records import Dataset, Split
 from deeper.runs import Run, dataset_for
 from deeper.runs.folder import is_run
@@ -74,6 +74,8 @@ class Subject:
     trained: NDArray[np.bool_]
     """Which pictures of `judged`'s training split the run trained on. Shape: N."""
     chosen: Chosen
+    temperature: float = 1.0
+    """Of the bundle, at which its probabilities are given."""
 
     def allows(self, distortion: AnyDistortion) -> NDArray[np.bool_]:
         """Whether training pictures of each class were distorted so. Shape: K."""
@@ -86,7 +88,7 @@ class Subject:
         # Each is wanted once: there is nothing to hold in memory.
         pictures = self.chosen.opened(self.preprocess, 0)
         batches = (replace(batch, labels=self.chosen.labels[batch.positions]) for batch in in_order(pictures, _BATCH))
-        found = evaluate(self.predict, batches, self.classes)
+        found = replace(evaluate(self.predict, batches, self.classes), temperature=self.temperature)
         # What a fold held out is of two splits, and no other result is of the same pictures.
         return found if self.chosen.name == HELD_OUT else with_original(found, self.dataset, self.chosen.name)
 
@@ -113,7 +115,8 @@ def open_subject(
         what = "is neither a run nor a bundle" if path.exists() else "does not exist"
         near = "" if path.exists() else nearest_path(path)
         raise BundleError(f"{printable(path)} {what}; make a run with `deeper train SOURCE`{near}")
-    network, preprocess, classes = open_network(path, run, checkpoint, model)
+    check_device(choose_device(device))
+    network, preprocess, classes, temperature = open_network(path, run, checkpoint, model)
     distortions, policy, fill, kind = _training(path, run)
     dataset, judged = _datasets(path, run, source)
     label_map(classes, dataset)
@@ -137,6 +140,7 @@ def open_subject(
         labels,
         _trained(run, judged),
         chosen,
+        temperature,
     )
 
 

@@ -47,14 +47,32 @@ def find_runs(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def _named(runs: dict[Path, Path]) -> dict[str, Path]:
-    """Run folders' names; as many of the folders above in front as it takes to tell them apart."""
-    names: dict[str, Path] = {}
+    """Run folders' names; as many of the folders above in front as it takes to tell them apart. No name is a folder of
+    another's: the link that stands under it would be followed, into the run."""
+    depths = dict.fromkeys(runs, 1)
+
+    def name(run: Path) -> tuple[str, ...]:
+        return tuple(part for part in run.parts[-depths[run] :] if part != run.anchor)
+
+    def clashing() -> list[Path]:
+        """The runs of which more must be said: of a name and one within it, the shorter."""
+        names = {run: name(run) for run in runs}
+        return [
+            run
+            for run, one in names.items()
+            if any(other[: len(one)] == one for path, other in names.items() if path != run)
+            and depths[run] < len(run.parts)
+        ]
+
+    while more := clashing():
+        for run in more:
+            depths[run] += 1
+    found: dict[str, Path] = {}
     for run, events in runs.items():
-        depth = 1
-        while any("/".join(other.parts[-depth:]) == "/".join(run.parts[-depth:]) for other in runs if other != run):
-            depth += 1
-        names["/".join(run.parts[-depth:]).strip("/")] = events
-    return names
+        # One run within another remains: there the name is one word.
+        within = any(name(run)[: len(name(other))] == name(other) for other in runs if other != run)
+        found[("-" if within else "/").join(name(run))] = events
+    return found
 
 
 @contextlib.contextmanager

@@ -114,6 +114,11 @@ class Classifier:
         """
         if _is_one(pictures):
             return next(self.predict_many([pictures], on_error=on_error))
+        if hasattr(pictures, "__array__") and np.asarray(pictures).dtype.kind in "USO":
+            # File names, or pictures of several sizes, that numpy holds.
+            pictures = np.asarray(pictures).tolist()
+            if _is_one(pictures):
+                return self(pictures, on_error=on_error)
         if hasattr(pictures, "__array__"):
             fit = self.preprocess
             several = _unstacked(np.asarray(pictures), fit.height, fit.width, fit.channels)
@@ -289,6 +294,11 @@ def _owned(picture: Picture | Named | Failed) -> Picture | Named | Failed:
     if isinstance(picture, Image.Image):
         return _from_pillow(picture)
     if isinstance(picture, (bytearray, memoryview)):
+        return bytes(picture)
+    # numpy's texts and bytes are Python's too, and arrays of no axes.
+    if isinstance(picture, str):
+        return str(picture)
+    if isinstance(picture, bytes):
         return bytes(picture)
     return np.asarray(picture).copy() if hasattr(picture, "__array__") else picture
 

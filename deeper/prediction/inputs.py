@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from deeper.errors import DeeperError, SourceError
+from deeper.errors import DeeperError, SourceError, UsageError
 from deeper.prediction.answers import Failed, Named, Pause
 from deeper.prediction.classifier import surprise
 from deeper.prediction.video import is_video, read_ahead
@@ -34,7 +34,7 @@ def find(paths: Sequence[str], listed: TextIO | None = None) -> Iterator[str | F
             matches = sorted(glob.glob(path, recursive=True))
             if not matches:
                 yield Failed(path, "no file matches this pattern")
-            for match in matches:
+            for match in _outermost(matches):
                 yield from _inside(match)
         else:
             yield from _inside(path)
@@ -67,6 +67,17 @@ def _named(path: str, every: float) -> Iterator[Named]:
         last, before = seconds, name
 
 
+def _outermost(matches: Sequence[str]) -> Iterator[str]:
+    """Without what lies in a folder that matched too, as all below `photos/**` does: the folder is gone through."""
+    folders = {os.path.normpath(match) for match in matches if os.path.isdir(match)}
+    for match in matches:
+        above = os.path.dirname(os.path.normpath(match))
+        while above not in folders and above != os.path.dirname(above):
+            above = os.path.dirname(above)
+        if above not in folders:
+            yield match
+
+
 def _inside(path: str) -> Iterator[str | Failed]:
     if not os.path.isdir(path):
         yield path
@@ -89,8 +100,10 @@ def _files_first(found: Found) -> tuple[tuple[bool, str], ...]:
     return (*((True, folder) for folder in found.parts[:-1]), (False, found.parts[-1]))
 
 
-def _lines(listed: TextIO) -> Iterator[str | Pause]:
-    """The lines that are not empty; a `Pause` where the writer takes its time."""
+def _lines(listed: TextIO | None) -> Iterator[str | Pause]:
+    """The lines that are not empty; a `Pause` where the writer takes its time. Raises: UsageError, where there is none."""
+    if listed is None:
+        raise UsageError("- wants a list of files on standard input, which is closed")
     try:
         number = listed.fileno()
         select.select([number], [], [], 0)

@@ -76,9 +76,10 @@ def _decoded(path: str | Path, every: float) -> Generator[Frame | None, None, No
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             due, count = 0.0, 0
+            clock = _Clock()
             try:
                 for frame in container.decode(stream):
-                    seconds = float(frame.time) if frame.time is not None else count * every
+                    seconds = clock.at(float(frame.time) if frame.time is not None else count * every)
                     count += 1
                     if seconds + 1e-6 < due:
                         yield None
@@ -93,6 +94,26 @@ def _decoded(path: str | Path, every: float) -> Generator[Frame | None, None, No
                     raise SourceError(_unreadable(error)) from None
     except av.FFmpegError as error:
         raise SourceError(_unreadable(error)) from None
+
+
+class _Clock:
+    """Seconds from a video's first frame on, also where the file's own times begin later, or anew: recordings that were
+    joined byte by byte, programme streams of cameras."""
+
+    def __init__(self) -> None:
+        self.offset: float | None = None
+        self.last, self.step = 0.0, 0.0
+
+    def at(self, time: float) -> float:
+        """`time`: the next frame's, as the file has it."""
+        if self.offset is None:
+            self.offset = -time
+        elif time + self.offset < self.last:
+            self.offset = self.last + self.step - time
+        seconds = time + self.offset
+        self.step = seconds - self.last or self.step
+        self.last = seconds
+        return seconds
 
 
 def _regular(path: str | Path) -> str:

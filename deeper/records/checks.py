@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from deeper.errors import SourceError, UsageError, printable
@@ -103,6 +104,9 @@ def class_notices(info: DatasetInfo, options: BuildOptions) -> list[str]:
                 f"{text}; add pictures, take the class out of the source, or go on with --missing-class warn"
             )
         notices.append(f"{text}: no network can learn it")
+    folded = Counter(name.casefold() for name in info.classes)
+    if similar := [name for name in info.classes if folded[name.casefold()] > 1]:
+        notices.append(f"upper and lower case alone tell apart {_names(similar)}: is that meant?")
     single = [name for name, count in zip(info.classes, totals) if count == 1]
     if single:
         notices.append(f"a single picture of {_names(single)}: it trains, and nothing tests it")

@@ -21,6 +21,7 @@ from deeper.records import info as dataset_info
 from deeper.records import rejected as rejections
 from deeper.records.checks import class_notices, refuse_nothing, refuse_other_groups, size_notices, usable_items
 from deeper.records.dataset import Dataset
+from deeper.records.doubled import without_doubled
 from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo
 from deeper.records.lock import locked
 from deeper.records.options import BuildOptions, BuildReport
@@ -98,10 +99,17 @@ def _grow(
     classes = _classes(dataset, items, source, options)
     index_of = {name: index for index, name in enumerate(classes)}
     fresh, same, unusable = _sorted_out(dataset, items, workers)
+    fresh, doubled, elsewhere = without_doubled(dataset, fresh, workers)
+    same += doubled
     drawn = _drawn(info, options)
     assignment = assign_more([_member(item) for item in fresh], _old_members(dataset), drawn, info.seed)
     number = info.additions + 1
-    notices = list(source.notices) + list(assignment.notices)
+    notices = list(source.notices) + list(assignment.notices) + elsewhere
+    if fresh and all(item.group is None for item in fresh) and (example := _a_group(dataset)) is not None:
+        notices.append(
+            f"pictures of the dataset belong to groups (such as {printable(example, 60)!r}) and none of the new ones does: "
+            "each is on its own, and may be of the same thing as a picture of another split"
+        )
     with _aside(dataset, number, notices) as folder:
         written = write_items(
             fresh,
@@ -217,6 +225,11 @@ def _old_members(dataset: Dataset) -> list[Member]:
         for name in dataset.info.splits
         for facts in dataset.split(name).facts
     ]
+
+
+def _a_group(dataset: Dataset) -> str | None:
+    groups = (group for name in dataset.info.splits for group in dataset.split(name).groups)
+    return next((group for group in groups if group is not None), None)
 
 
 def _joined(dataset: Dataset, classes: tuple[str, ...], written: Written) -> DatasetInfo:

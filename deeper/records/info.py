@@ -185,7 +185,9 @@ def load(folder: Path) -> DatasetInfo:
     path = folder / FILE
     shown = printable(folder)
     if not path.is_file():
-        problem = "has no dataset.json" if folder.is_dir() else "does not exist"
+        problem = "does not exist"
+        if folder.exists():
+            problem = "has no dataset.json" if folder.is_dir() else "is a file; a dataset is a folder"
         raise DatasetError(
             f"{shown} is no dataset: it {problem}; build one with `deeper build SOURCE --out {typed(folder)}`"
             f"{'' if folder.exists() else nearest_path(folder)}"

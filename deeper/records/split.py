@@ -79,7 +79,8 @@ def assign(members: Sequence[Member], options: BuildOptions) -> Assignment:
     shares = {name: share / max(1, len(pool)) if share >= 1 else share for name, share in shares.items() if share}
     if sum(shares.values()) >= 1:
         raise UsageError(
-            f"validation {options.validation} and test {options.test} leave nothing of {len(pool)} pictures to train on"
+            f"{' and '.join(f'{name} {share:.3g}' for name, share in shares.items())} leave nothing of {len(pool)} pictures to "
+            f"train on; {' and '.join(f'--{name}' for name in shares)} take less, {DEFAULT_SHARE} each where not given"
         )
     drawn = _by_rank(members, pool, shares, options.seed)
     for position, split in drawn.items():
@@ -106,6 +107,9 @@ def assign_more(members: Sequence[Member], old: Sequence[Member], drawn: Mapping
         member.group: member.split for member in old if member.group is not None and member.split
     }
     given_home = _given_homes(members)
+    # As in a first build: what the new source gives itself is not drawn.
+    given = {member.split for member in members}
+    shares = {name: share for name, share in drawn.items() if name not in given}
     splits: list[str] = []
     pool: list[int] = []
     for position, member in enumerate(members):
@@ -119,15 +123,15 @@ def assign_more(members: Sequence[Member], old: Sequence[Member], drawn: Mapping
     units = _units(members, pool, seed)
     for unit in units:
         if unit.label in old_units:
-            split = _by_threshold(unit.number, old_units[unit.label], drawn)
+            split = _by_threshold(unit.number, old_units[unit.label], shares)
             for position in unit.positions:
                 splits[position] = split
     # Classes that are new here are drawn as in a first build.
     fresh = [position for unit in units if unit.label not in old_units for position in unit.positions]
-    for position, split in _by_rank(members, fresh, drawn, seed).items():
+    for position, split in _by_rank(members, fresh, shares, seed).items():
         splits[position] = split
     grown = set(pool).difference(fresh)
-    notices = _beyond_share([splits[position] for position in grown], drawn) + _torn_groups(members, splits)
+    notices = _beyond_share([splits[position] for position in grown], shares) + _torn_groups(members, splits)
     return Assignment(tuple(splits), drawn, tuple(notices))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from deeper import images
-from deeper.errors import DatasetError, UsageError, printable
+from deeper.errors import DatasetError, UsageError, printable, typed
 from deeper.inspection.suspects import Suspect
 from deeper.records import Dataset
 from deeper.records.corrections import FILE, KINDS, Corrections, Decision
@@ -21,6 +22,9 @@ from deeper.records.corrections import FILE, KINDS, Corrections, Decision
 LARGEST = 1024
 # Up to this side PNG is small enough, and exact.
 _EXACT = 256
+# Zero-width non-joiner and joiner, which belong to how a name is written.
+_JOINERS = "\u200c", "\u200d"
+_PARTS = re.compile("([\u200c\u200d])")
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Session:
             return {
                 "name": printable(self.dataset.path.name or self.dataset.info.name, 80),
                 "file": printable(self.corrections.path),
+                "typed": typed(self.corrections.path),
+                "corrected": self.dataset.info.corrections is not None,
                 "classes": [_shown(name) for name in self.dataset.classes],
                 "suspects": [self._plain(one, latest.get(one.id)) for one in self.suspects],
             }
@@ -207,5 +213,6 @@ def _dataset(path: Path) -> Dataset:
 
 
 def _shown(text: str) -> str:
-    """Other people's text for the page: shortened, and with no character that could turn the line around."""
-    return printable(text, 300)
+    """Other people's text for the page: shortened, and with no character that could turn the line around. Joiners stay:
+    Persian and Hindi are spelled with them, and families of emoji."""
+    return "".join(part if part in _JOINERS else printable(part, 300) for part in _PARTS.split(text))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from deeper.batches import steps_per_epoch
 from deeper.monitor.position import clock, in_words
-from deeper.training.course import Sized
+from deeper.training.course import Course, Sized
 from deeper.training.state import State
 
 # Of an Inception: fewer steps than this hardly move it from its random weights.
@@ -34,8 +34,10 @@ def estimate(
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     epochs = sum(count / steps_per_epoch(pictures, stage.batch) for count, stage in zip(counts, stages, strict=True))
     about = f"about {clock(seconds)} of training, " if seconds else ""
+    frozen = state.freezing.frozen_steps(Course(stages, counts, pictures=pictures))
+    only = ", all of them of the head alone" if frozen >= sum(counts) else ""
     return (
-        f"{parameters:,} parameters, {sum(counts):,} steps ({epochs:.3g} epochs): {about}"
+        f"{parameters:,} parameters, {sum(counts):,} steps ({epochs:.3g} epochs){only}: {about}"
         f"{memory / 1e9:.1f} GB of memory, up to {disk / 1e6:,.0f} MB on disk"
     )
 

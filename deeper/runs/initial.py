@@ -32,6 +32,8 @@ class Initial:
     origin: Origin
     size: tuple[int, int] | None = None
     names: tuple[str, ...] | None = None
+    dataset: str | None = None
+    """Hash of the dataset that a run or bundle was trained on, where it says."""
 
 
 def open_initial(name: str, *, model: str | None = None, progress: Progress | None = None) -> Initial:
@@ -94,7 +96,13 @@ def _own(name: str, path: Path, model: str | None) -> Initial:
         ),
         tensors=loaded.model.state_dict(),
     )
-    return replace(_with_origin(weights, place), size=(built.height, built.width), names=loaded.info.classes)
+    trained_on = loaded.info.dataset.get("hash")
+    return replace(
+        _with_origin(weights, place),
+        size=(built.height, built.width),
+        names=loaded.info.classes,
+        dataset=str(trained_on) if trained_on else None,
+    )
 
 
 def adopted(options: Options, initial: Initial, given: Mapping[str, Any]) -> Options:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from deeper import bundle
 from deeper.batches import Joined, Pictures, in_order, open_pictures
 from deeper.errors import DatasetError, RunError, UsageError, nearest, printable
 from deeper.evaluation import Comparison, Evaluation, compare, evaluate
 from deeper.images import Preprocess
-from deeper.inference import predictor
+from deeper.inference import check_device, predictor
 from deeper.records import Dataset, Part, Split
 from deeper.runs.dataset import dataset_for, is_dataset
 from deeper.runs.folder import Run, is_run
@@ -47,14 +48,16 @@ def evaluate_run(
     picture; when None `test`, or all pictures of a source that has no splits of its own and that the run was not trained
     on. Without a source, `validation` of a part of a cross-validation is what it held out. `notice`: told what was
     chosen, and how many of the pictures were trained on. `checkpoint`: `best`, `last` or a step; the bundle's weights
-    when None, or the last checkpoint's where there is no bundle yet. `precision`: `fp32` or `bf16`, fp32 when None.
+    when None, or the last checkpoint's where there is no bundle yet. Probabilities are at the bundle's temperature, as
+    `predict` gives them, a checkpoint's at 1. `precision`: `fp32` or `bf16`, fp32 when None.
     `features`: whether those of the penultimate layer are kept; of a million pictures they are 10 GB.
 
     Raises: RunError, BundleError, DatasetError, SourceError; UsageError, for classes that do not match.
     """
     opened = run if isinstance(run, Run) else (Run(run) if is_run(Path(run)) else None)
     place = opened.path if opened else Path(str(run))
-    network, preprocess, classes = open_network(place, opened, checkpoint, model)
+    check_device(choose_device(device))
+    network, preprocess, classes, temperature = open_network(place, opened, checkpoint, model)
     held: list[Part] = []
     if source is None:
         if opened is None:
@@ -77,7 +80,7 @@ def evaluate_run(
     parts = [open_pictures(one, preprocess, workers=workers) for one in judged]
     pictures: Pictures = parts[0] if len(parts) == 1 else Joined(parts)
     batches = (replace(batch, labels=to_ours[batch.labels]) for batch in in_order(pictures, _BATCH))
-    found = evaluate(predict, batches, classes, features=features)
+    found = replace(evaluate(predict, batches, classes, features=features), temperature=temperature)
     # What a fold held out is of two splits: which of those left out would be in it, nobody knows.
     return found if held else with_original(found, dataset, names)
 
@@ -241,10 +244,18 @@ def with_original(evaluation: Evaluation, dataset: Dataset, splits: Sequence[str
     return replace(evaluation, original=original, excluded=excluded)
 
 
-def open_network(
-    place: Path, run: Run | None, checkpoint: str | int | None, model: str | None
-) -> tuple[Any, Preprocess, tuple[str, ...]]:
-    """The network of a run (or of the bundle at `place`, where `run` is None), its `Preprocess` and its classes.
+class Opened(NamedTuple):
+    """A network, how it is shown pictures, what it tells apart, and the temperature that was fitted to its answers: a
+    bundle's; 1 for a checkpoint."""
+
+    network: nn.Module
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    temperature: float = 1.0
+
+
+def open_network(place: Path, run: Run | None, checkpoint: str | int | None, model: str | None) -> Opened:
+    """The network of a run, or of the bundle at `place`, where `run` is None.
 
     Raises: RunError, BundleError.
     """
@@ -252,11 +263,12 @@ def open_network(
     if checkpoint is None and (run is None or bundle.is_bundle(folder)):
         trusted = model or (run.config.options.model if run else None)
         loaded = bundle.load(folder, model=trusted)
-        return loaded.model, loaded.info.preprocess, loaded.info.classes
+        info = loaded.info
+        return Opened(loaded.model, info.preprocess, info.classes, info.temperature or 1.0)
     if run is None:
         raise RunError(f"{printable(place)} is a bundle and has no checkpoints; leave --checkpoint out")
     state = run.load(checkpoint or "last")
-    return state.model, state.preprocess, state.classes
+    return Opened(state.model, state.preprocess, state.classes)
 
 
 def label_map(classes: Sequence[str], dataset: Dataset) -> NDArray[np.int64]:

@@ -79,6 +79,17 @@ def _exchange(plain: dict[str, Any], asked: dict[str, Any]) -> None:
             plain[kind] = {"name": name}
 
 
+def _refuse_freezing(given: Mapping[str, Any]) -> None:
+    """Raises: UsageError, for layers that would be kept at their random weights."""
+    for name, harmless in (("freeze_epochs", 0), ("freeze_until", None), ("batch_norm", "train")):
+        value = given.get(f"fine_tuning.{name}")
+        if value is not None and value != harmless:
+            raise UsageError(
+                f"{name} {printable(value)}: there is nothing to keep in random weights; give the weights to begin with "
+                "(--weights), or leave it out"
+            )
+
+
 def _distortions(
     recipe: Sequence[AnyDistortion], added: Sequence[str], removed: Sequence[str]
 ) -> tuple[AnyDistortion, ...]:
@@ -150,6 +161,12 @@ def make_plan(
         recipe = "fast" if initial is None else "fine-tune"
         if initial is not None:
             reasons.append("recipe fine-tune, because the weights were trained before (choose with --recipe)")
+    if initial is None:
+        _refuse_freezing(given)
+        if recipe == "fine-tune":
+            reasons.append(
+                "recipe fine-tune is made for weights that were trained before; these are random (--weights)"
+            )
     plain = recipes.load(recipe, model, with_weights=initial is not None)
     plain = {**to_plain(Options()), **plain}
     where = f"recipe {recipe!r}" + (" with your options" if asked else "")

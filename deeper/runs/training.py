@@ -76,8 +76,6 @@ def train(
         raise UsageError(
             "fold and share cannot be combined: a fold trains on all that it does not judge; leave one out"
         )
-    if epochs is not None and minutes is not None:
-        raise UsageError("both epochs and minutes were given; give the one that should decide")
     target = Path(out) if out is not None else None
     going_on = existing == "resume" and target is not None and is_run(target)
     if target is not None and not going_on:
@@ -90,6 +88,8 @@ def train(
     dataset = dataset_for(source, notice=say, progress=console.progress("building"))
     named = {"epochs": epochs, "minutes": minutes, "seed": seed}
     given = {**named, **(options or {}), **{name: value for name, value in named.items() if value is not None}}
+    if given.get("epochs") is not None and given.get("minutes") is not None:
+        raise UsageError("both epochs and minutes were given; give the one that should decide")
     if weights is not None:
         given["weights"] = str(weights)
     plan = make_plan(
@@ -107,6 +107,12 @@ def train(
         refuse_other(target, dataset, plan.options, fold=fold, share=share, policy=plain)
         chosen_device = None if device == "auto" else device
         return resume(target, device=chosen_device, workers=workers, quiet=quiet, handlers=handlers)
+    if (fold or share) and plan.initial is not None and plan.initial.dataset == dataset.info.hash:
+        raise UsageError(
+            f"the weights {printable(plan.initial.weights.name)} were trained on this very dataset, on the pictures too that "
+            f"{'each fold holds out' if fold else 'a smaller share leaves out'}: the result would look better than it is; begin "
+            "with weights from elsewhere, or with random ones"
+        )
     if plan.options.early_stopping is not None and fold is None and not has_validation(dataset):
         raise UsageError(
             f"{printable(dataset.path)} has no validation pictures, by which early stopping decides; build it with "

@@ -99,8 +99,8 @@ class Options:
     """Central share of each side that evaluations keep (0.875 in research/inception). Training sees whole pictures then:
     meant beside a distortion that cuts parts out."""
     mean: tuple[float, ...] | None = None
-    """What is taken off pixels on the 0..1 scale, one number for each channel or one for all; the dataset's own when
-    None."""
+    """What is taken off pixels on the 0..1 scale, a list of one number for each channel or of one for all
+    (`[0.5]`); the dataset's own when None."""
     deviation: tuple[float, ...] | None = None
     """What they are divided by then, likewise. With mean 0.5, deviation 0.5 scales to −1..1."""
     store: float = 1.0

@@ -9,6 +9,7 @@ import pytest
 
 from deeper.audit import options
 from deeper.cli import main
+from deeper.cli.audit import _listed
 from deeper.records import Dataset
 
 
@@ -64,3 +65,9 @@ def test_bad_input_is_one_line(
     assert stopped.value.code == code and said.out == ""
     assert message in said.err and len(said.err.strip().splitlines()) == 1
     assert sorted(path.name for path in Path().iterdir()) == ["taken"]
+
+
+def test_all_unsafe_is_not_ten_unsafe() -> None:
+    pairs = [f"c{number}→x" for number in range(26)]
+    assert _listed(pairs, 26).endswith("c9→x and 16 more") and _listed(pairs[:25], 26).endswith(" and 15 more")
+    assert _listed(pairs[:2], 2) == "c0→x, c1→x" and _listed(["a", "b", "c"], 3) == "all"

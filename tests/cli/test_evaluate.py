@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from deeper.cli import main
-from deeper.records import BuildOptions, build, open_source
+from deeper.prediction import Classifier
+from deeper.records import BuildOptions, Dataset, build, open_source
+from deeper.runs import evaluate_run
 from tests.sample_network import CLASSES, digits, network, write
 
 HOSTILE = (
@@ -125,3 +128,34 @@ def test_comparisons_that_cannot_be(capsys, place, words, message):
         main(["compare", *map(str, words)])
     errors = capsys.readouterr().err
     assert exited.value.code == 2 and message in errors and len(errors.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps", "toaster"])
+@pytest.mark.parametrize("verb", ["evaluate", "compare", "inspect"])
+def test_a_device_that_is_not_there_is_one_line(capsys, place, verb, device, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [place / "good", *([place / "named"] if verb == "compare" else [])]
+    source = ["--source", place / "plain"] if verb == "compare" else [place / "plain"]
+    with pytest.raises(SystemExit) as left:
+        main([verb, *map(str, runs), *map(str, source), "--device", device])
+    errors = capsys.readouterr().err
+    assert left.value.code == 2 and errors.count("\n") == 1 and device in errors
+
+
+def test_probabilities_are_those_that_predict_gives(place, tmp_path):
+    write(tmp_path / "unsure", temperature=3.0)
+    evaluation = evaluate_run(tmp_path / "unsure", place / "plain")
+    plain = evaluate_run(place / "good", place / "plain")
+    split = Dataset(place / "plain").split("test")
+    classifier = Classifier(tmp_path / "unsure", device="cpu")
+    given = classifier([split.picture(position) for position in range(len(split))])
+    np.testing.assert_allclose(evaluation.confidence, [one.probability for one in given], rtol=1e-5)
+    assert evaluation.accuracy == plain.accuracy and evaluation.calibration_error != plain.calibration_error
+    assert evaluation.negative_log_likelihood != plain.negative_log_likelihood
+    assert (evaluation.summary()["temperature"], plain.summary()["temperature"]) == (3.0, 1.0)
+
+
+def test_the_command_for_all_errors_judges_the_same(run_deeper, place):
+    done = run_deeper("evaluate", place / "good", place / "plain", "--split", "train", "--errors", "0")
+    command = next(line.strip() for line in done.stdout.splitlines() if "--json" in line)
+    assert f"{place / 'plain'} --split train --json" in command

@@ -209,7 +209,13 @@ def test_exit_3_only_if_nothing_could_be_predicted(run_deeper, run, pictures, tm
 
 
 @pytest.mark.parametrize(
-    ("words", "message"), [(["x.png", "--json", "--csv"], "not both"), (["x.png", "--top", "0"], "at least 1")]
+    ("words", "message"),
+    [
+        (["x.png", "--json", "--csv"], "not both"),
+        (["x.png", "--top", "0"], "at least 1"),
+        (["v.mp4", "x.png", "--every", "-1"], "--every: wanted seconds from 0, got -1"),
+        (["v.mp4", "--every", "nan"], "--every: wanted seconds from 0, got nan"),
+    ],
 )
 def test_options_that_cannot_be(capsys, run, words, message):
     with pytest.raises(SystemExit) as exited:

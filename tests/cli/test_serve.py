@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from deeper.cli.serve import _host, _origin
+from deeper.cli import main
+from deeper.cli.serve import _host, _named, _origin
 from deeper.errors import UsageError
 
 
@@ -41,3 +44,26 @@ def test_a_host_is_what_a_header_names(given, meant) -> None:
 def test_what_is_no_host_is_told(given) -> None:
     with pytest.raises(UsageError, match="--allow-host"):
         _host(given)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--timeout", "0"], "--timeout: wanted seconds above 0, got 0"),
+        (["--timeout", "nan"], "--timeout: wanted seconds above 0, got nan"),
+        (["--wait", "-1"], "--wait: wanted milliseconds from 0, got -1"),
+        (["--connections", "0"], "--connections: wanted at least 1, got 0"),
+        (["--queue", "0"], "--queue: wanted at least 1, got 0"),
+        (["--largest-batch", "0"], "--largest-batch: wanted at least 1, got 0"),
+        (["--max-pixels", "0.0000001"], "--max-pixels: wanted millions, above 0, got 1e-07"),
+    ],
+)
+def test_numbers_that_cannot_be_are_told_by_their_flag(words, message, capsys) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["serve", "nowhere", *words])
+    assert left.value.code == 2 and capsys.readouterr().err == f"deeper serve: {message}\n"
+
+
+def test_a_path_with_an_equals_sign_is_a_path() -> None:
+    assert _named("runs/lr=0.1") == ("lr=0.1", Path("runs/lr=0.1"))
+    assert _named("cats=runs/lr=0.1") == ("cats", Path("runs/lr=0.1"))

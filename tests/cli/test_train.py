@@ -48,6 +48,18 @@ REFUSED = {
         ["--seeds", "3", "--set", "seed=5"],
         "--set seed with --seeds: give the first of them by",
     ),
+    "a flag and --set that contradict": (
+        ["--batch", "8", "--set", "batch=4"],
+        "--set batch=4, and a flag says 8: give the one that should decide",
+    ),
+    "epochs beside minutes": (["--epochs", "1", "--set", "minutes=0.2"], "both epochs and minutes were given"),
+    "minutes beside epochs": (["--minutes", "0.2", "--set", "epochs=3"], "both epochs and minutes were given"),
+    "frozen random layers": (
+        ["--freeze-until", "conv2"],
+        "freeze_until conv2: there is nothing to keep in random weights",
+    ),
+    "a head alone on random layers": (["--freeze-epochs", "2"], "there is nothing to keep in random weights"),
+    "frozen random statistics": (["--batch-norm", "frozen"], "there is nothing to keep in random weights"),
     "null for what must be there": (["--set", "batch=null"], "options.batch: wanted int, got None"),
 }
 

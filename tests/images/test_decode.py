@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -300,3 +302,25 @@ def test_what_a_decoding_holds_at_once() -> None:
     assert images.unpacked_pixels(plain[:first] + alone + plain[first + 14 :], (50, 75)) == 400 * 600
     assert images.decode(progressive, at_least=(50, 75)).shape == (50, 75, 3)
     assert images.unpacked_pixels(saved(picture, "PNG"), (50, 75)) == 400 * 600
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "row", "key", "wanted"),
+    [
+        (2, 0, b"\x1b", b"\0\x01", [[0], [255], [170], [255]]),
+        (4, 0, b"\x05\xf0", b"\0\x05", [[0], [255], [255], [0]]),
+        (16, 2, b"\3\xe8\7\xd0\x0b\xb8" + b"\xff" * 6, b"\3\xe8\7\xd0\x0b\xb8", [[255] * 3] * 2),
+    ],
+)
+def test_the_transparent_colour_is_on_the_scale_of_the_file(bits, colour, row, key, wanted) -> None:
+    """Pillow spreads 2 and 4 bits over 0..255 and cuts 16 to 8, and leaves the colour that is transparent as it was."""
+    width = len(wanted)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0)),
+        (b"tRNS", key),
+    ]
+    chunks += [(b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    assert images.decode(data)[0].tolist() == wanted

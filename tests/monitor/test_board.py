@@ -241,3 +241,24 @@ def test_the_page_shows_the_tags_without_errors(served: Served, tmp_path: Path) 
         browser.close()
     assert wrong == []
     assert foreign == [], "the page must ask nobody but this machine"
+
+
+@pytest.mark.parametrize("order", [("c/a", "a/first", "b/first"), ("a/first", "b/first", "c/a")])
+def test_no_name_is_a_folder_of_anothers(tmp_path: Path, order: tuple[str, ...]) -> None:
+    """The link under the shorter name would be followed, and the other run linked into the run's own folder."""
+    for name in order:
+        (tmp_path / name / "tensorboard").mkdir(parents=True)
+    found = module.find_runs([tmp_path / name for name in order])
+    assert set(found) == {"c/a", "a/first", "b/first"}
+    with module.linked(found) as folder:
+        assert all((folder / name).resolve() == events for name, events in found.items())
+    assert all(list((tmp_path / name / "tensorboard").iterdir()) == [] for name in order)
+
+
+def test_a_run_within_a_run(tmp_path: Path) -> None:
+    for name in ("outer", "outer/inner"):
+        (tmp_path / name / "tensorboard").mkdir(parents=True)
+    found = module.find_runs([tmp_path / "outer", tmp_path / "outer" / "inner"])
+    assert len(found) == 2
+    with module.linked(found) as folder:
+        assert all((folder / name).resolve() == events for name, events in found.items())

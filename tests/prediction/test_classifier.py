@@ -349,3 +349,16 @@ def test_answers_come_when_no_more_pictures_do(classifier, images) -> None:
     began = time.monotonic()
     came = [(time.monotonic() - began, one) for one in classifier.predict_many(slowly())]
     assert came[0][0] < 1.5 and same(came[-1][1], classifier(images[2]))
+
+
+def test_names_that_numpy_holds(classifier, images, tmp_path):
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(png(images[number]))
+    names = np.array([str(tmp_path / "0.png"), str(tmp_path / "1.png")])
+    assert same(classifier(names[0]), classifier(images[0]))
+    kinds = np.empty(2, object)
+    kinds[:] = [images[0], str(names[1])]
+    for given in (names, list(names), names.astype(object), tuple(names), kinds):
+        assert [one.label for one in classifier(given)] == [one.label for one in classifier(images[:2])]
+    assert [one.source for one in classifier.predict_many(names)] == names.tolist()
+    assert same(classifier(np.bytes_(png(images[3]))), classifier(images[3]))

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from deeper.errors import UsageError
 from deeper.prediction import Failed, Named
 from deeper.prediction.inputs import find, pictures_of
 
@@ -96,3 +97,20 @@ def test_frames_have_names_of_their_own(tmp_path) -> None:
     # Two decimals where they are enough.
     some = [one.source.rpartition("@")[2] for one in pictures_of([str(path)], 0.05) if isinstance(one, Named)]
     assert some == ["0.00s", "0.05s"]
+
+
+def test_a_pattern_gives_each_file_once(tmp_path, monkeypatch) -> None:
+    """`**` matches folders and what lies in them."""
+    touch(tmp_path / "p" / "a.png", tmp_path / "p" / "sub" / "b.png", tmp_path / "p" / "sub" / "deep" / "c.png")
+    monkeypatch.chdir(tmp_path)
+    everything = ["p/a.png", "p/sub/b.png", "p/sub/deep/c.png"]
+    for pattern in ("p/**", "p/**/*", "**"):
+        assert sorted(os.path.normpath(str(one)) for one in find([pattern])) == everything
+    assert list(find(["p/**/*.png"])) == everything
+    assert [os.path.normpath(str(one)) for one in find(["p/s*/**"])] == everything[1:]
+
+
+def test_a_list_on_a_closed_input_is_one_line(monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UsageError, match="standard input, which is closed"):
+        list(find(["-"]))

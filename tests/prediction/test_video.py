@@ -149,3 +149,22 @@ def test_frames_are_sorted_into_folders_as_pictures(clip, tmp_path, run_deeper) 
         np.testing.assert_array_equal(decode(path.read_bytes()), frame)
         (answer,) = [one for one in plain["predictions"] if one["path"].endswith(f"@{seconds:.2f}s")]
         assert answer["class"] in path.parts and ("_unsure" in path.parts) == (answer["unsure"] is not None)
+
+
+def test_recordings_that_were_joined_are_looked_at_to_the_end(tmp_path) -> None:
+    """MPEG programme streams are joined byte by byte, and their times begin anew in the middle."""
+    for name, level in (("first.mpg", 40), ("second.mpg", 200)):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("mpeg2video", rate=25)
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+            for _ in range(75):
+                frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), level, np.uint8), format="rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    both = tmp_path / "both.mpg"
+    both.write_bytes((tmp_path / "first.mpg").read_bytes() + (tmp_path / "second.mpg").read_bytes())
+    taken = list(frames(both, 1.0))
+    seconds = [second for second, _ in taken]
+    assert seconds[0] == 0 and seconds == sorted(set(seconds)) and 5 <= len(taken) <= 7
+    assert taken[0][1].mean() < 80 and taken[-1][1].mean() > 160

@@ -204,3 +204,15 @@ def test_a_share_far_beyond_the_asked_one_is_said() -> None:
         # Of a handful nothing is said, nor of classes that are new: those are drawn as in a first build.
         assert not assign_more(new[:10] + members(90, label="b"), placed, first.drawn, seed).notices
     assert 0 < said < 20
+
+
+def test_of_what_joins_nothing_is_drawn_for_a_split_that_it_gives_itself() -> None:
+    old = [
+        replace(member, split=split)
+        for member, split in zip(members(100), assign(members(100), BuildOptions()).splits, strict=True)
+    ]
+    new = members(300, first=100, split="train") + members(50, first=400, split="test")
+    assignment = assign_more(new, old, {"validation": 0.1, "test": 0.1}, 0)
+    assert counts(assignment.splits[300:]) == {"test": 50}
+    drawn = counts(assignment.splits[:300])
+    assert "test" not in drawn and 15 < drawn["validation"] < 50

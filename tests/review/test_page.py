@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -162,3 +163,46 @@ def test_by_touch_on_a_phone_in_the_dark(browser, tmp_path: Path) -> None:
     page.context.close()
     served.stop()
     assert [one.kind for one in read_corrections(folder / "corrections.csv").values()] == ["exclude"]
+
+
+@pytest.mark.timeout(960)
+def test_few_classes_their_keys_and_a_second_pass(browser, tmp_path: Path) -> None:
+    folder = tmp_path / "it's mine"
+    dataset = make(folder, names=("1", "2", "10", "20", "tails"), count=4)
+    ids = dataset.split("train").ids[:4]
+    served, problems = Served(folder), []
+    page = opened(browser, served, problems)
+
+    def decided(number: int) -> str:
+        return read_corrections(folder / "corrections.csv")[ids[number]].to
+
+    # R goes to the class that is suggested, and a class that is named by a digit has that key.
+    for number in range(2):
+        suggested = page.inner_text("#suggested")
+        page.keyboard.press("r")
+        wait(page, f"document.activeElement.innerText.trim().endsWith({suggested!r})")
+        page.keyboard.press("Enter")
+        wait_count(page, number + 1)
+        assert decided(number) == suggested
+    keys = page.eval_on_selector_all(
+        "#quick button",
+        "all => all.map((one) => [one.innerText.split(/\\s+/).pop(), one.getAttribute('aria-keyshortcuts')])",
+    )
+    assert dict(keys) == {"1": "1", "2": "2", "10": "3", "20": "4", "tails": "5"}
+    given = page.inner_text("#given")
+    page.keyboard.press("1" if given == "2" else "2")
+    wait_count(page, 3)
+    assert decided(2) == ("1" if given == "2" else "2")
+    page.keyboard.press("k")
+    page.wait_for_selector("#done:not([hidden])")
+    assert shlex.split(page.inner_text("#command"))[-1] == str(folder / "corrections.csv")
+    assert page.is_hidden("#earlier")
+    # Once more from the first to the last, though all are decided.
+    page.click("#again")
+    for place in range(1, 5):
+        wait(page, f"document.getElementById('place').textContent === '{place} / 4'")
+        page.keyboard.press("u")
+    page.wait_for_selector("#done:not([hidden])")
+    assert page.inner_text("#summary") == "4 unsure" and problems == []
+    page.context.close()
+    assert served.stop() == 0

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from deeper.records import Dataset
+from deeper.records import info as dataset_info
 from deeper.records.corrections import Corrections, Decision, read_corrections
+from deeper.records.info import CorrectionsInfo
 from deeper.review import open_session
+from tests.review.conftest import make
 
 
 @pytest.mark.parametrize("kind", ["keep", "unsure"])
@@ -27,3 +34,23 @@ def test_keeping_an_earlier_correction_is_shown_undone_and_built_as_meant(datase
     assert session.undo()["decision"] == {"kind": "relabel", "to": given}
     assert session.undo()["decision"] is None
     assert read_corrections(path) == {}
+
+
+def test_the_command_can_be_pasted_and_knows_of_earlier_corrections(tmp_path: Path) -> None:
+    dataset = make(tmp_path / "it's mine")
+    plain = open_session(dataset.path).describe()
+    assert shlex.split(plain["typed"]) == [str(dataset.path / "corrections.csv")] and plain["corrected"] is False
+    info = replace(dataset.info, corrections=CorrectionsInfo())
+    dataset_info.save(dataset.path, info)
+    assert open_session(dataset.path).describe()["corrected"] is True
+
+
+def test_names_are_spelled_as_they_are(tmp_path: Path) -> None:
+    """Joiners belong to Persian and to families of emoji; what turns a line around does not belong on the page."""
+    names = (
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\u202egpj",
+    )
+    shown = open_session(make(tmp_path / "mine", names).path).describe()["classes"]
+    assert set(names[:2]) < set(shown) and r"\u202egpj" in shown

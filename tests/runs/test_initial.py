@@ -15,7 +15,7 @@ import deeper
 from deeper import draws
 from deeper.errors import RunError, UsageError, WeightsError
 from deeper.models import Architecture, create
-from deeper.runs import Run
+from deeper.runs import Fold, Run
 from tests.models.parity.references import randomise
 
 
@@ -169,3 +169,34 @@ def test_the_size_of_a_run_that_is_not_square(pictures: Path, tmp_path: Path) ->
         pictures, weights=first.run.path, epochs=0.5, out=tmp_path / "second", quiet=True, options=options
     )
     assert (second.run.config.height, second.run.config.width) == (24, 32)
+
+
+def test_folds_of_what_the_weights_were_trained_on_are_refused(pictures: Path, tmp_path: Path) -> None:
+    """Each fold would be judged on pictures that the weights know: noise came out 100 % right."""
+    dataset = tmp_path / "dataset"
+    deeper.build(pictures, dataset)
+    quick = {"arguments.first_filters": 4, "arguments.second_filters": 4, "arguments.hidden": 16, "batch": 8}
+    deeper.train(dataset, model="nielsen", out=tmp_path / "run", epochs=1, quiet=True, options=quick)
+    for how in ({"fold": Fold(index=0, count=2)}, {"share": 0.5}):
+        with pytest.raises(UsageError, match="were trained on this very dataset"):
+            deeper.train(
+                dataset,
+                weights=tmp_path / "run",
+                out=tmp_path / "again",
+                epochs=1,
+                quiet=True,
+                options={"batch": 8},
+                **how,
+            )
+    other = tmp_path / "other"
+    deeper.build(folder_of(tmp_path / "others", 4), other)
+    result = deeper.train(
+        other,
+        weights=tmp_path / "run",
+        out=tmp_path / "fold",
+        epochs=1,
+        quiet=True,
+        options={"batch": 8},
+        fold=Fold(index=0, count=2),
+    )
+    assert result.validation is not None

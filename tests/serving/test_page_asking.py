@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
 import pytest
 
 from deeper.images import encode_png
-from tests.serving.browsing import CHROMIUM, as_file, opened, wait, wait_text
+from tests.patience import patient
+from tests.serving.browsing import CHROMIUM, as_file, opened, stroke, wait, wait_text
 from tests.serving.conftest import serving
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")]
@@ -98,3 +105,77 @@ def test_the_focus_stays_while_the_camera_is_asked_for(browser, address) -> None
         assert page.evaluate("document.activeElement.id") == "camera"
         page.keyboard.press("Enter")
         wait_text(page, "#camera", "Start the camera")
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """Before a server: whoever got the page has a login, a cookie; all else is for those who bring it."""
+
+    upstream = ""
+    refused: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self._passed_on(None)
+
+    def do_POST(self) -> None:
+        self._passed_on(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _passed_on(self, body: bytes | None) -> None:
+        if self.path != "/" and "login=yes" not in self.headers.get("Cookie", ""):
+            self.refused.append(self.path)
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        connection = http.client.HTTPConnection(self.upstream, timeout=patient(30))
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in ("connection", "cookie")}
+        connection.request(self.command, self.path, body, kept)
+        answer = connection.getresponse()
+        content = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("connection", "content-length", "transfer-encoding"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        if self.path == "/":
+            self.send_header("Set-Cookie", "login=yes; HttpOnly; SameSite=Strict")
+        self.end_headers()
+        self.wfile.write(content)
+        connection.close()
+
+    def log_message(self, *_: object) -> None:
+        """Tests are silent."""
+
+
+def test_behind_a_proxy_that_asks_for_a_login(browser, address, pictures, wanted) -> None:
+    """The page loads with the browser's login, and so must all that it asks for."""
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), type("Proxy", (_Proxy,), {"upstream": address.split("/")[2]}))
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    try:
+        with opened(browser, f"http://127.0.0.1:{proxy.server_address[1]}") as page:
+            page.click("#tab-picture")
+            page.set_input_files("#files", [as_file("0.png", encode_png(pictures[0]))])
+            wait_text(page, "#verdict .word", wanted[0].label)
+        assert _Proxy.refused == []
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+
+
+def test_an_answer_to_what_was_cleared_meanwhile_keeps_nothing(browser, address) -> None:
+    with opened(browser, address) as page:
+        page.route("**/predict*", lambda route: (time.sleep(0.4), route.continue_())[1])
+        stroke(page, [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)])
+        page.click("#clear")
+        page.wait_for_timeout(1500)
+        assert page.is_disabled("#keep-drawing") and page.is_disabled("#clear")
+
+
+def test_what_is_no_picture_is_told_to_eyes_too(browser, address) -> None:
+    with opened(browser, address) as page:
+        page.click("#tab-picture")
+        page.evaluate(
+            "const data = new DataTransfer(); data.setData('text/plain', 'words');"
+            "document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true}))"
+        )
+        assert page.inner_text("#left-out") == "There is no picture to paste." and page.is_visible("#left-out")

@@ -127,6 +127,9 @@ def test_tensorflow_serving(address, pictures, wanted) -> None:
     b64 = [{"b64": base64.b64encode(encode_png(one)).decode()} for one in pictures[:3]]
     for body in (
         {"instances": b64},
+        # As MIME writes it, in lines; and as those write it who leave the padding out.
+        {"instances": [{"b64": base64.encodebytes(base64.b64decode(one["b64"])).decode()} for one in b64]},
+        {"instances": [{"b64": one["b64"].rstrip("=")} for one in b64]},
         {"instances": [{"image": one} for one in b64], "signature_name": "serving_default"},
         {"instances": pictures[:3].tolist()},
         {"instances": pictures[:3, :, :, 0].tolist()},

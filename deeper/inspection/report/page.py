@@ -91,7 +91,7 @@ def _document(found: Inspection, album: Album) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{MARK}'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">'
-        f"<title>Why {escape(Path(found.run).name)} errs</title><style>{style}</style></head><body>"
+        f"<title>Why {escape(Path(found.run).resolve().name)} errs</title><style>{style}</style></head><body>"
         f'<a class="skip" href="#content">To the content</a><nav aria-label="Sections"><b>deeper</b>{menu}</nav>'
         f'<main id="content">{body}</main>'
         f'<script type="application/json" id="pictures">{_json(album.sources)}</script>'

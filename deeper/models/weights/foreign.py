@@ -15,6 +15,7 @@ from deeper.models.architecture import Architecture
 from deeper.models.catalog import MODELS, create
 from deeper.models.weights import keras_names, slim_names, torch_names
 from deeper.models.weights.look import Look
+from deeper.models.weights.named import look_of
 from deeper.models.weights.opened import LARGEST, Opened
 from deeper.models.weights.placed import Placed, check, missing, with_heads_of
 from deeper.models.weights.reading import read, sha256
@@ -104,16 +105,17 @@ def open_weights(path: Path, *, model: str | None = None, look: Look | None = No
             f"the weights {printable(name)} are {found.source}'s of {found.model}, not of {printable(model)}; "
             f"leave --model out, or say --model {found.model}"
         )
+    digest = sha256(path)
     return Weights(
         name=name,
-        sha256=sha256(path),
+        sha256=digest,
         source=found.source,
         form=opened.form,
         model=found.model,
         classes=found.classes,
         channels=found.channels,
         arguments={"preset": found.source, **found.arguments},
-        look=look or LOOKS[found.source, found.model],
+        look=look or look_of(digest) or LOOKS[found.source, found.model],
         tensors=translated(opened, found, name),
         left=opened.left,
     )
@@ -167,9 +169,15 @@ def _sound(placed: Placed, wanted: Mapping[str, Tensor], name: str) -> dict[str,
     for key, tensor in placed.tensors.items():
         if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
             raise WeightsError(f"the weights {printable(name)}: {key} is {tensor.dtype}; wanted plain numbers")
+        if wanted[key].is_floating_point() and not tensor.is_floating_point():
+            raise WeightsError(
+                f"the weights {printable(name)}: {key} is {tensor.dtype}, which a quantised network has; wanted floats"
+            )
         sound[key] = tensor.detach().to(wanted[key].dtype).contiguous()
         if not bool(torch.isfinite(sound[key]).all()):
             raise WeightsError(f"the weights {printable(name)}: {key} holds NaN or infinity; take a sound file")
+        if key.endswith("running_var") and bool((sound[key] < 0).any()):
+            raise WeightsError(f"the weights {printable(name)}: {key} holds a variance below 0; take a sound file")
     for key in wanted:
         if key not in sound and key not in missing(sound, wanted):
             sound[key] = torch.zeros((), dtype=torch.int64)

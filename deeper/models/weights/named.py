@@ -133,6 +133,12 @@ def known(name: str) -> Named:
     return NAMED[name]
 
 
+def look_of(sha256: str) -> Look | None:
+    """How the published weights with this hash are shown pictures, where that differs from their source's others: a file
+    that one has fetched oneself is what its name would have given."""
+    return next((one.look for one in NAMED.values() if one.sha256 and sha256.startswith(one.sha256)), None)
+
+
 def fetched(
     name: str,
     *,

@@ -126,14 +126,23 @@ def _check_archive(path: Path) -> None:
 def _check_program(path: Path, program: bytes) -> None:
     """Raises: WeightsError, when the pickle names anything that no state dict needs; ValueError, when it is damaged."""
     texts: list[str] = []
+    # Of protocol 4, where names are texts on the stack: said once, and fetched from the memo after that.
+    last: str | None = None
+    memo: dict[int, str | None] = {}
     for code, argument, _ in pickletools.genops(program):
         if code.name in ("GLOBAL", "INST"):
             given = str(argument)
         elif code.name == "STACK_GLOBAL":
             given = " ".join(texts[-2:])
         else:
-            if isinstance(argument, str):
-                texts.append(argument)
+            if code.name == "MEMOIZE":
+                memo[len(memo)] = last
+            elif code.name.endswith("PUT"):
+                memo[int(str(argument))] = last
+            else:
+                got = memo.get(int(str(argument))) if code.name.endswith("GET") else argument
+                last = got if isinstance(got, str) else None
+                texts += [] if last is None else [last]
             continue
         if not _ALLOWED.fullmatch(given):
             raise _refused(path, given.replace(" ", "."))
@@ -153,7 +162,12 @@ def _weights_in(path: Path, loaded: Any) -> tuple[dict[str, Tensor], tuple[str, 
     weights: dict[str, Tensor] = {}
     for name, tensor in loaded.items():
         if isinstance(tensor, Tensor) and name != _COUNTER:
-            weights[_WRAPPERS.sub("", str(name))] = tensor
+            plain = _WRAPPERS.sub("", str(name))
+            if plain in weights:
+                raise damaged(
+                    path, f"two weights for {printable(plain, 80)}, one of them as {printable(str(name), 80)}"
+                )
+            weights[plain] = tensor
         else:
             left.append(str(name))
     return weights, tuple(left)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deeper.errors import SourceError, printable
 from deeper.records.sources.listing import enumerated, in_natural_order
+from deeper.records.sources.walk import clean
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def _from_one_hot(array: NDArray[Any], where: str) -> NDArray[np.int64]:
 
 
 def _named(arrays: Mapping[str | None, NDArray[Any]], classes: tuple[str, ...] | None) -> Labels:
-    stripped = {split: np.char.strip(array) for split, array in arrays.items()}
+    # One spelling of each letter, as for names of folders and in tables.
+    stripped = {split: _cleaned(np.char.strip(array)) for split, array in arrays.items()}
     present: set[str] = set()
     for split, array in stripped.items():
         where = f"{split} labels" if split else "labels"
@@ -125,6 +127,11 @@ def _named(arrays: Mapping[str | None, NDArray[Any]], classes: tuple[str, ...] |
         for split, array in stripped.items()
     }
     return Labels(classes, indices)
+
+
+def _cleaned(names: NDArray[Any]) -> NDArray[Any]:
+    spellings, places = np.unique(names, return_inverse=True)
+    return np.array([clean(str(name)) for name in spellings], dtype=np.str_)[places] if len(names) else names
 
 
 def _indexed(

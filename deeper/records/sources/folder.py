@@ -7,7 +7,6 @@ flowers/rose/plant7/1.jpg          folders below a class belong to it
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from deeper.errors import SourceError, printable
@@ -122,10 +121,6 @@ def _about_classes(classes: tuple[str, ...], class_folders: set[str], found: Wal
     empty = in_natural_order(class_folders - set(classes))
     if empty:
         notices.append(f"no files in {enumerated(empty)}: left out of the classes")
-    merged = Counter(name.casefold() for name in classes)
-    similar = [name for name in classes if merged[name.casefold()] > 1]
-    if similar:
-        notices.append(f"classes differ only in upper and lower case: {enumerated(similar)}")
     if len(classes) == 1:
         below = {parts[depth] for parts in found.folders if len(parts) == depth + 1}
         if len(below) > 1:  # as archives unpack: one folder around all the others

@@ -27,7 +27,8 @@ def groups_of(
     else:
         pattern = _compiled(group_by)
         matches = [pattern.search(identifier) for identifier in identifiers]
-        groups = [match.group(1) if match else None for match in matches]
+        # What matched and is empty names no group either.
+        groups = [(match.group(1) or None) if match else None for match in matches]
     alone = groups.count(None)
     if identifiers and alone == len(identifiers):
         example = printable(identifiers[0], 60)

@@ -85,6 +85,10 @@ def open_table(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
         notices += group_notices
     items = [Item(row.id, row.label, row.split, group, row.path, None, row.size) for row, group in zip(rows, groups)]
     classes = in_natural_order(row.label for row in rows)
+    label_column = columns["label"]
+    listed = {clean(cells[label_column].strip()) for _, cells in table.rows if len(cells) > label_column}
+    if lost := in_natural_order(listed - {*classes, ""}):
+        notices.append(f"no usable picture of {enumerated(lost)}: left out of the classes")
     name = clean(path.stem) or "table"
     return Listing(
         name=name,
@@ -127,6 +131,12 @@ def _row(folder: Path, line: int, cells: Sequence[str], table: Table, group_colu
     if not written:
         return Rejected(f"line {line}", "no path")
     identifier, path = _resolve(folder, written)
+    if any(one.strip() for one in cells[len(table.header) :]):
+        # A comma inside a label that stands without quotes: cut off there, two classes would become one.
+        reason = (
+            f"{len(cells)} cells where the table has {len(table.header)} columns; put text with commas in double quotes"
+        )
+        return Rejected(identifier, f"line {line}: {reason}")
     label, split_word = clean(cell(table.columns["label"])), cell(table.columns.get("split"))
     if not label:
         return Rejected(identifier, f"line {line}: no label")

@@ -4,24 +4,27 @@ const DIGITS = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 /**
  * The classes that stand ready as buttons, each with a key, for one suspect.
- * Few classes keep the same keys for every picture, so that fingers learn them; digits are their own keys.
- * Of many, the suggested one and those of the neighbours are nearest at hand.
+ * Few classes keep the same keys for every picture, so that fingers learn them; a class named by a digit has that key,
+ * and no other class has it. Of many, the suggested one and those of the neighbours are nearest at hand.
  * @returns {{index: number, key: string}[]}
  */
 export function quickClasses(names, suspect) {
-  if (names.every((name) => /^[0-9]$/.test(name))) {
-    return names.map((name, index) => ({ index, key: name }));
-  }
-  if (names.length <= DIGITS.length) {
-    return names.map((_, index) => ({ index, key: DIGITS[index] }));
-  }
+  const own = new Set(names.filter((name) => /^[0-9]$/.test(name)));
+  if (names.length <= DIGITS.length || own.size === names.length) return keyed(names.keys(), names, own);
   const votes = new Map();
   for (const near of suspect.neighbours) {
     votes.set(near.label, (votes.get(near.label) ?? 0) + 1);
   }
   const ranked = [...votes.keys()].sort((first, second) => votes.get(second) - votes.get(first));
   const wanted = [suspect.suggested, ...ranked].filter((index) => index !== null && index !== suspect.given);
-  return [...new Set(wanted)].slice(0, DIGITS.length).map((index, place) => ({ index, key: DIGITS[place] }));
+  return keyed(new Set(wanted), names, own);
+}
+
+/** Each class with its own digit, or one that no class is named by, while there are any. */
+function keyed(indices, names, own) {
+  const free = DIGITS.filter((digit) => !own.has(digit));
+  const all = [...indices].map((index) => ({ index, key: own.has(names[index]) ? names[index] : free.shift() }));
+  return all.filter((one) => one.key !== undefined);
 }
 
 /** Folded for comparison: no case, no accents. */

@@ -13,7 +13,7 @@ const REASONS = {
 const DONE = { keep: "kept", exclude: "excluded", unsure: "unsure" };
 
 const at = (id) => document.getElementById(id);
-const state = { names: [], suspects: [], number: 0, quick: [], busy: false, option: -1, file: "" };
+const state = { names: [], suspects: [], number: 0, quick: [], busy: false, option: -1, file: "", earlier: "", again: false };
 
 const current = () => state.suspects[state.number];
 const decidedCount = () => state.suspects.filter((one) => one.decision).length;
@@ -162,6 +162,13 @@ function nextOpen(from) {
   return null;
 }
 
+/** The next to look at after a decision: an open one, or simply the next where they are gone through once more. */
+function following(number) {
+  const open = nextOpen(number);
+  if (open !== null || !state.again) return open;
+  return number + 1 < state.suspects.length ? number + 1 : null;
+}
+
 function speak(text) {
   at("spoken").textContent = text;
 }
@@ -176,7 +183,7 @@ async function decide(kind, to = null) {
     problem("");
     const words = said(answer.decision);
     at("saved").textContent = `Saved: ${state.suspects[number].id} ${words}`;
-    const next = nextOpen(number);
+    const next = following(number);
     if (next === null) finish();
     else show(next, { focus: true });
     speak(`${words}. ${next === null ? "All are looked at." : at("asked").textContent}`);
@@ -205,13 +212,15 @@ async function undo() {
 }
 
 function finish() {
+  state.again = false;
   const counts = new Map();
   for (const { decision } of state.suspects) {
     const kind = decision.kind === "relabel" ? "relabelled" : DONE[decision.kind];
     counts.set(kind, (counts.get(kind) ?? 0) + 1);
   }
   at("summary").textContent = [...counts].map(([kind, count]) => `${count} ${kind}`).join(", ");
-  at("command").textContent = `deeper build SOURCE --out NEW_DATASET --corrections ${state.file}`;
+  at("command").textContent = `deeper build SOURCE --out NEW_DATASET ${state.earlier}--corrections ${state.file}`;
+  at("earlier").hidden = !state.earlier;
   showDecision();
   at("main").hidden = true;
   at("done").hidden = false;
@@ -223,7 +232,8 @@ function finish() {
 function openSearch() {
   const input = at("search");
   if (at("search-box").hidden) {
-    at("quick").querySelector(".is-suggested, button")?.focus();
+    // Not one list of selectors: the first button in the page's order would be taken.
+    (at("quick").querySelector(".is-suggested") ?? at("quick").querySelector("button"))?.focus();
     return;
   }
   at("search-box").scrollIntoView({ block: "nearest" });
@@ -314,7 +324,8 @@ async function begin() {
     const plain = await ask("/session");
     state.names = plain.classes;
     state.suspects = plain.suspects;
-    state.file = plain.file;
+    state.file = plain.typed;
+    state.earlier = plain.corrected ? "--corrections EARLIER " : "";
     at("name").textContent = plain.name;
     document.title = `${plain.name} · review · deeper`;
     at("saved").textContent = `Decisions go to ${plain.file}`;
@@ -330,7 +341,10 @@ async function begin() {
   at("undo").addEventListener("click", undo);
   at("previous").addEventListener("click", () => show(state.number - 1));
   at("next").addEventListener("click", () => show(state.number + 1));
-  at("again").addEventListener("click", () => show(0, { focus: true }));
+  at("again").addEventListener("click", () => {
+    state.again = true;
+    show(0, { focus: true });
+  });
   at("search").addEventListener("input", listFound);
   at("search").addEventListener("focus", listFound);
   at("search").addEventListener("blur", () => { at("found").hidden = true; at("search").setAttribute("aria-expanded", "false"); });

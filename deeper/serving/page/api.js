@@ -48,11 +48,12 @@ async function asked(path, options) {
   }
 }
 
+// The browser's own login goes along, for a proxy before the server that asks for one; the server itself reads no cookie.
 async function fetched(path, options, bearer) {
   const headers = { ...options.headers };
   if (bearer) headers.authorization = `Bearer ${bearer}`;
   try {
-    return await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
+    return await fetch(path, { ...options, headers, cache: "no-store", credentials: "same-origin" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     // A file that was moved or changed since it was chosen looks like a broken connection: look at the file itself.

@@ -24,7 +24,7 @@ export function startChoosing() {
       event.preventDefault();
       take(files, "paste");
     } else if (!at("token-dialog").open) {
-      say("There is no picture to paste.");
+      refuse("There is no picture to paste.");
     }
   });
   startDropping();
@@ -85,10 +85,17 @@ async function collect(entry, found) {
   }
 }
 
+/** For eyes as well as ears: nothing else on the page changes. */
+function refuse(text) {
+  at("left-out").textContent = text;
+  at("left-out").hidden = false;
+  say(text);
+}
+
 function take(files, source, count = files.length) {
   if (!state.model) return;
   if (!files.length) {
-    say("There is no picture in that.");
+    refuse("There is no picture in that.");
     return;
   }
   const names = files.map((file) => (source === "paste" ? `pasted ${new Date().toLocaleTimeString("en-GB")}` : file.name));

@@ -77,7 +77,8 @@ export function startDrawing() {
     }
   });
   on("live", ({ source }) => {
-    if (source === "draw") at("keep-drawing").disabled = false;
+    // An answer may come when the canvas was cleared meanwhile.
+    if (source === "draw") at("keep-drawing").disabled = drawing.isEmpty;
   });
 
   byPointer(canvas, () => drawing, { begin, extend });

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 import deeper
 from deeper.errors import UsageError, WeightsError
+from deeper.files import sha256
+from deeper.models.weights.look import Look
+from deeper.models.weights.named import NAMED, Named
 from tests.models.parity.references import assert_parity, pictures, randomise, references
 
 CLASSES = 40
@@ -203,3 +206,26 @@ def test_names_that_are_none(tmp_path: Path) -> None:
         deeper.load_weights(".")
     with pytest.raises(WeightsError, match="weights of inception_v4, not of inception_v3"):
         deeper.load_weights("slim/inception_v4", model="inception_v3")
+
+
+def test_numbers_that_no_trained_network_has(state: dict[str, Tensor], tmp_path: Path) -> None:
+    variance = next(name for name in state if name.endswith("running_var"))
+    torch.save({**state, variance: -state[variance].abs() - 1}, tmp_path / "below.pth")
+    with pytest.raises(WeightsError, match="holds a variance below 0"):
+        deeper.load_weights(tmp_path / "below.pth")
+    whole = {name: tensor if "num_batches" in name else tensor.to(torch.int8) for name, tensor in state.items()}
+    torch.save(whole, tmp_path / "whole.pth")
+    with pytest.raises(WeightsError, match="torch.int8, which a quantised network has; wanted floats"):
+        deeper.load_weights(tmp_path / "whole.pth")
+
+
+def test_a_published_file_is_shown_pictures_as_its_name_would(
+    state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that somebody fetched himself is the same file."""
+    path = tmp_path / "mine.pth"
+    torch.save(state, path)
+    plain = deeper.load_weights(path).preprocess
+    entry = Named(model="inception_v1", url="x/y.pth", sha256=sha256(path)[:8], look=Look(mean=(0.1, 0.2, 0.3)))
+    monkeypatch.setitem(NAMED, "timm/published", entry)
+    assert deeper.load_weights(path).preprocess.mean == (0.1, 0.2, 0.3) != plain.mean

@@ -188,3 +188,17 @@ def test_flipped_bytes_never_crash(tmp_path: Path) -> None:
 def test_importing_the_readers_of_keras_and_tensorflow_needs_neither() -> None:
     code = "import deeper.models.weights.reading, sys; assert not {'h5py', 'tensorflow', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_two_weights_of_one_name_are_refused(tmp_path: Path) -> None:
+    """What a wrapper puts before a name is taken off; the later one would have won in silence."""
+    torch.save({**STATE, "module.fc.bias": torch.zeros(3)}, tmp_path / "w.pth")
+    refused(tmp_path / "w.pth", "two weights for fc.bias", "module.fc.bias")
+
+
+def test_a_newer_pickle_is_no_crime(tmp_path: Path) -> None:
+    """Names are fetched from the memo there; taken from the wrong place, an innocent file was said to call things."""
+    torch.save(STATE, tmp_path / "w.pth", pickle_protocol=4)
+    assert "would call" not in refused(tmp_path / "w.pth", "no sound file of torch.save")
+    torch.save({**STATE, "x": Harm(os.system, "true")}, tmp_path / "harm.pth", pickle_protocol=4)
+    refused(tmp_path / "harm.pth", "would call", "system")

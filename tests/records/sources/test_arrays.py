@@ -338,3 +338,9 @@ def test_white_a_hair_above_1_is_white_and_what_may_mean_both_is_refused() -> No
     assert any("read as 0..1" in notice for notice in source.notices)
     with pytest.raises(SourceError, match="may mean 0..1 or 0..255; clip"):
         open_source((pictures * 1.5, [0, 1])).items  # noqa: B018
+
+
+def test_one_spelling_of_each_letter_in_names(tmp_path: Path) -> None:
+    """As in folders and tables: composed and decomposed letters look the same and are."""
+    source = open_source((np.zeros((3, 8, 8), np.uint8), ["caf\u00e9", "cafe\u0301", "tea"]))
+    assert source.classes == ("caf\u00e9", "tea")

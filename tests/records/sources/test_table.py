@@ -193,3 +193,19 @@ def test_the_fingerprint_follows_labels_and_files(folder: Path) -> None:
     assert table(folder, PLAIN.replace("2.jpg,dog", "2.jpg,cat")).fingerprint() != first
     (folder / "a" / "1.jpg").write_bytes(b"another picture")
     assert table(folder, PLAIN).fingerprint() != first
+
+
+def test_a_comma_without_quotes_makes_no_other_class(folder: Path) -> None:
+    """Cut off at the comma, "rose, red" and "rose, white" would both have become "rose"."""
+    source = table(folder, 'path,label\na/1.jpg,rose, red\na/2.jpg,"rose, white"\nb 3.jpg,cat,\nb/ü.jpg,dog\n')
+    assert rows(source) == [("a/2.jpg", "rose, white"), ("b 3.jpg", "cat"), ("b/ü.jpg", "dog")]
+    (bad,) = source.rejected
+    assert bad.id == "a/1.jpg" and "line 2: 3 cells where the table has 2 columns" in bad.reason
+    with pytest.raises(SourceError, match="put text with commas in double quotes"):
+        table(folder, "a/1.jpg,rose\na/2.jpg,rose, red\n".replace("a/1.jpg,rose\n", "path,label\n"))
+
+
+def test_a_class_without_a_usable_picture_is_named(folder: Path) -> None:
+    source = table(folder, PLAIN + "nowhere.jpg,owl\n")
+    assert source.classes == ("cat", "dog")
+    assert any("no usable picture of 'owl': left out of the classes" in notice for notice in source.notices)
