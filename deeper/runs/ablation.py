@@ -16,8 +16,10 @@ import torch
 from deeper import bundle, files
 from deeper.errors import RunError, UsageError, nearest, printable
 from deeper.monitor import Console
+from deeper.monitor.metrics_file import read
 from deeper.runs.folder import Config, Run, is_run, relative_dataset
 from deeper.runs.interrupts import Interrupted, Interrupts
+from deeper.runs.judging import open_network
 from deeper.runs.machine import versions
 from deeper.runs.place import held
 from deeper.runs.plan import stages_of
@@ -126,10 +128,9 @@ def _refuse_other(there: Run, wanted: Config) -> None:
 def _finished(place: Path) -> bool:
     if not is_run(place) or not bundle.is_bundle(place / "bundle"):
         return False
-    run = Run(place)
-    known = run.steps()
-    # Early stopping ends before the last step and leaves its bundle: resuming such a run ends at once.
-    return bool(known) and known[-1] >= run.config.steps
+    # A bundle is written at each better validation too: one that was killed over its last holds earlier weights.
+    ends = [line for line in read(place / "metrics.jsonl") if line.get("event") == "finished"]
+    return bool(ends) and ends[-1].get("reason") != "interrupted"
 
 
 def _trained(run: Run, place: Path, config: Config, steps: int | None) -> Result:
@@ -140,7 +141,8 @@ def _trained(run: Run, place: Path, config: Config, steps: int | None) -> Result
     with held(place):
         work = Work(place, config, run.dataset(), None, Console(quiet=True), ())
         if steps is not None:
-            weights = run.load("best").model.state_dict()
+            # Those that are inspected: the bundle's.
+            weights = open_network(run.path, run, None, None).network.state_dict()
             work.state.model.load_state_dict(weights)
             if work.state.averaged:
                 with torch.no_grad():

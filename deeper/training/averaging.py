@@ -24,15 +24,17 @@ class AveragedWeights:
         self.options = options
         self.tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self._learned = learned(model)
+        self.updated = 0
+        """The step after which it was moved last."""
 
     @torch.no_grad()
-    def update(self, model: nn.Module, steps_done: int, *, last: bool = False) -> None:
-        """To be called after every step; moves only each `every` steps, and after the last one of a training: one that
-        is shorter than `every` steps would otherwise keep the weights that it began with."""
-        since = steps_done % self.options.every
-        if since and not last:
+    def update(self, model: nn.Module, steps_done: int, *, wanted: bool = False) -> None:
+        """To be called after every step; moves only each `every` steps, and where it is `wanted`: before it is judged,
+        and after the last step. Else the first weights, which are random, may be what is judged and kept."""
+        if steps_done % self.options.every and not wanted:
             return
-        decay = min(self.options.decay, (1 + steps_done) / (10 + steps_done)) ** (since or self.options.every)
+        decay = min(self.options.decay, (1 + steps_done) / (10 + steps_done)) ** (steps_done - self.updated)
+        self.updated = steps_done
         averages: list[Tensor] = []
         currents: list[Tensor] = []
         unlearned: list[tuple[Tensor, Tensor]] = []

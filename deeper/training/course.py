@@ -224,6 +224,10 @@ class Course:
         """How far along the run step `step` is, in steps, as schedules see it: where pictures grow, by the pixels shown.
 
         By the steps counted, the few and long ones at the last size would all lie at the end of the schedule, at rates
-        too low to learn what that size asks for.
+        too low to learn what that size asks for. A step's middle lies half a step behind its position, also where steps
+        are short or long: the last one's never beyond the end.
         """
-        return step if len(self.legs) == 1 else self.pixels(step) / self.pixels(self.steps) * self.steps
+        if len(self.legs) == 1:
+            return step
+        middle = (self.pixels(step) + self.pixels(step + 1)) / 2
+        return middle / self.pixels(self.steps) * self.steps - 0.5

@@ -41,5 +41,6 @@ def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float, weights: Te
     # Not PyTorch's own `weight`: it gives each class's share of the smoothed target that class's weight, so that from
     # twenty to one on pictures of the frequent class are taught to be of the rare one.
     each = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="none")
-    counts = weights[labels]
-    return (each * counts).sum() / counts.sum()
+    # And not over the weights of this batch, which would take a rare picture's weight away again where it is alone; over
+    # the training pictures weights are 1 on average.
+    return (each * weights[labels]).mean()

@@ -58,7 +58,8 @@ class ExponentialStaircase:
             )
 
     def factor(self, step: float, steps: int, epochs: float) -> float:
-        return float(self.factor_each ** int(epochs / self.epochs))
+        # Epochs are sums of fractions: a hair below a whole number of intervals is that number.
+        return float(self.factor_each ** int(epochs / self.epochs + 1e-9))
 
 
 def _ramp(step: float, warm: float) -> float:

@@ -47,6 +47,7 @@ class State:
             "best_score": self.best_score,
             "best_step": self.best_step,
             "validations_without_better": self.validations_without_better,
+            **({"averaged_step": self.averaged.updated} if self.averaged else {}),
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -106,6 +107,10 @@ class State:
         self.best_score = facts["best_score"]
         self.best_step = facts["best_step"]
         self.validations_without_better = int(facts["validations_without_better"])
+        if self.averaged:
+            # A checkpoint of an older version does not say; there only each `every`-th step moved the average.
+            before = self.step - self.step % self.averaged.options.every
+            self.averaged.updated = int(facts.get("averaged_step", before))
 
     def read_meter(self) -> dict[str, float]:
         """Means since the last reading, and `images`."""

@@ -183,7 +183,8 @@ class Stepper:
         state.optimizer.step()
         state.step += 1
         if state.averaged:
-            state.averaged.update(state.model, state.step, last=state.step == state.steps)
+            judged = state.step == state.steps or self.course.due(state.step, options.validate_every)
+            state.averaged.update(state.model, state.step, wanted=judged)
 
 
 @contextlib.contextmanager

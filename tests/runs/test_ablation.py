@@ -80,3 +80,37 @@ def test_an_interrupt_in_the_last_moment_of_a_run_is_heard(trained, tmp_path, mo
     first, second = (tmp_path / "with-3" / f"seed-{number}" for number in (1, 2))
     assert bundle.is_bundle(first / "bundle") and Run(first).steps()[-1] == 3 and not second.exists()
     assert len(arm(trained, tmp_path, without=None, seeds=2, steps=3)) == 2
+
+
+def test_an_arm_that_was_killed_over_its_last_bundle_is_ended(trained, tmp_path, monkeypatch):
+    """The bundle of an earlier validation lies there, and the last checkpoint: judged by those it was another run."""
+
+    class Killed(BaseException):
+        pass
+
+    def dying(self, event):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "_finish", dying)
+        with pytest.raises(Killed):
+            arm(trained, tmp_path, without=None, seeds=1)
+    place = tmp_path / "with" / "seed-1"
+    assert bundle.is_bundle(place / "bundle") and Run(place).steps()[-1] <= 10
+    (one,) = arm(trained, tmp_path, without=None, seeds=1)
+    assert '"event": "finished"' in (one.path / "metrics.jsonl").read_text()
+
+
+def test_a_continued_arm_begins_with_the_weights_that_are_inspected(trained, tmp_path, monkeypatch):
+    began = {}
+    go = Work.go
+
+    def seen(self):
+        began.update({name: tensor.clone() for name, tensor in self.state.weights().items()})
+        return go(self)
+
+    monkeypatch.setattr(Work, "go", seen)
+    monkeypatch.setattr(Run, "load", lambda *_: pytest.fail("a checkpoint is not what is inspected"))
+    arm(trained, tmp_path, without=None, seeds=1, steps=2)
+    held = bundle.load(trained.path / "bundle").model.state_dict()
+    assert held.keys() == began.keys() and all((began[name] == tensor).all() for name, tensor in held.items())

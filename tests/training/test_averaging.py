@@ -48,9 +48,27 @@ def test_infinities_of_a_mask_stay_and_its_numbers_are_averaged():
     model.register_buffer("mask", torch.tensor([-torch.inf, 1.0, torch.inf]))
     averaged = AveragedWeights(model, Averaging(decay=0.5, every=1))
     model.mask[1:] = torch.tensor([3.0, 2.0])
+    averaged.updated = 99
     averaged.update(model, 100)
     # What has become a number is taken as it is, and averaged from there on.
     assert averaged.tensors["mask"].tolist() == [-torch.inf, 2.0, 2.0]
     model.mask[2] = 4.0
     averaged.update(model, 101)
     assert averaged.tensors["mask"].tolist() == [-torch.inf, 2.5, 3.0]
+
+
+def test_what_is_judged_holds_every_step():
+    """Between two updates the average lies behind, and before the first it is the random weights."""
+    model, now, then = nn.Linear(1, 1, bias=False), Averaging(decay=0.999, every=1), Averaging(decay=0.999, every=8)
+    with torch.no_grad():
+        model.weight.fill_(0.0)
+    each, seldom = AveragedWeights(model, now), AveragedWeights(model, then)
+    for step in range(1, 60):
+        with torch.no_grad():
+            model.weight.fill_(1.0)
+        each.update(model, step)
+        seldom.update(model, step, wanted=step in (3, 21, 59))
+        if step in (3, 21, 59):
+            assert seldom.updated == step and float(seldom.tensors["weight"]) > 0.4
+    # Nothing is counted twice and nothing left out: weights that do not move are where they would be.
+    assert abs(float(each.tensors["weight"]) - float(seldom.tensors["weight"])) < 1e-3

@@ -67,3 +67,9 @@ def test_one_cycle_rises_then_falls_to_its_end():
 def test_impossible_values_are_refused(make):
     with pytest.raises(UsageError):
         make()
+
+
+def test_staircase_drops_at_whole_intervals_of_fractions():
+    """0.6 epochs are three intervals of 0.2, though 0.6 / 0.2 is a hair less than 3."""
+    schedule = ExponentialStaircase(epochs=0.2, factor_each=0.5)
+    assert [schedule.factor(step, 15, step / 5) for step in range(15)] == [0.5**step for step in range(15)]

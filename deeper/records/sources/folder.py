@@ -121,6 +121,12 @@ def _about_classes(classes: tuple[str, ...], class_folders: set[str], found: Wal
     empty = in_natural_order(class_folders - set(classes))
     if empty:
         notices.append(f"no files in {enumerated(empty)}: left out of the classes")
+    inner = {parts[depth - 1] for parts in found.folders if len(parts) == depth + 1 and split_of(parts[depth])}
+    if depth == 1 and len(inner) > len(classes) / 2:
+        notices.append(
+            f"{enumerated(in_natural_order(inner))} hold folders named like splits, which are read as parts of the class; put "
+            "train, validation and test above the classes if they are meant"
+        )
     if len(classes) == 1:
         below = {parts[depth] for parts in found.folders if len(parts) == depth + 1}
         if len(below) > 1:  # as archives unpack: one folder around all the others

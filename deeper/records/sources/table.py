@@ -171,7 +171,7 @@ def _resolve(folder: Path, written: str) -> tuple[str, Path]:
 
 
 def _without_repeated(rows: Sequence[_Row]) -> tuple[list[_Row], list[Rejected]]:
-    """Each picture once. Listed with several labels or splits, nobody can know which is meant: all are refused."""
+    """Each picture once. Listed with several labels, splits or groups, nobody can know which is meant: all are refused."""
     by_id: dict[str, list[_Row]] = defaultdict(list)
     for row in rows:
         by_id[row.id].append(row)
@@ -182,11 +182,15 @@ def _without_repeated(rows: Sequence[_Row]) -> tuple[list[_Row], list[Rejected]]
         lines = ", ".join(str(row.line) for row in same)
         labels = in_natural_order(row.label for row in same)
         splits = sorted({row.split or "" for row in same})
+        groups = {row.group for row in same}
         if len(labels) > 1:
             reason = f"listed with several labels, {enumerated(labels)} (lines {lines})"
             rejected += [Rejected(row.id, reason) for row in same]
         elif len(splits) > 1:
             reason = f"listed in several splits, {enumerated(splits)} (lines {lines})"
+            rejected += [Rejected(row.id, reason) for row in same]
+        elif len(groups) > 1:
+            reason = f"listed in several groups (lines {lines})"
             rejected += [Rejected(row.id, reason) for row in same]
         else:
             kept.append(first)

@@ -338,3 +338,11 @@ def test_messages_stay_on_one_line(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         open_source(make(tmp_path / "bad\nname", "x\ny.jpg"))
     assert not re.search(r"[\n\r\x1b]", str(caught.value))
+
+
+def test_splits_inside_the_class_folders_are_said(tmp_path: Path) -> None:
+    make(tmp_path / "a", "rose/train/1.jpg", "rose/test/2.jpg", "tulip/train/1.jpg", "tulip/test/2.jpg")
+    (notice,) = (one for one in open_source(tmp_path / "a").notices if "named like splits" in one)
+    assert "'rose', 'tulip'" in notice and "above the classes" in notice
+    make(tmp_path / "b", "rose/train/1.jpg", "tulip/1.jpg", "daisy/2.jpg")  # one of three may well be about trains
+    assert not any("named like splits" in one for one in open_source(tmp_path / "b").notices)

@@ -209,3 +209,9 @@ def test_a_class_without_a_usable_picture_is_named(folder: Path) -> None:
     source = table(folder, PLAIN + "nowhere.jpg,owl\n")
     assert source.classes == ("cat", "dog")
     assert any("no usable picture of 'owl': left out of the classes" in notice for notice in source.notices)
+
+
+def test_one_picture_in_two_groups_is_refused(folder: Path) -> None:
+    source = table(folder, "path,label,group\na/1.jpg,cat,x\na/1.jpg,cat,y\na/2.jpg,dog,x\n")
+    assert rows(source) == [("a/2.jpg", "dog")]
+    assert [one.reason for one in source.rejected] == ["listed in several groups (lines 2, 3)"] * 2
