@@ -81,10 +81,23 @@ def read(path: Path, handle: int, name: str, limit: int | None = None) -> bytes:
         if name == DESCRIPTION:
             raise BundleError(
                 f"{printable(path)} is no bundle: it has no {name}; give a run or bundle folder, made by `deeper train`"
+                f"{series_in(path)}"
             ) from None
         raise damaged(path, f"{name} is missing") from None
     except OSError as error:
         raise damaged(path, f"{name} cannot be read ({error.strerror})") from None
+
+
+def series_in(path: Path) -> str:
+    """`"; it holds a series of runs, fold-0, fold-1: name one, as runs/folds/fold-0"`, where that is so, else nothing."""
+    try:
+        runs = sorted(child.name for child in path.iterdir() if (child / "config.toml").is_file())
+    except OSError:
+        return ""
+    if not runs:
+        return ""
+    names = ", ".join(printable(name, 40) for name in runs[:3]) + (", …" if runs[3:] else "")
+    return f"; it holds a series of runs, {names}: name one, as {printable(path / runs[0])}"
 
 
 def was_replaced(path: Path, handle: int) -> bool:

@@ -38,11 +38,11 @@ VERBS = {
 }
 
 EXIT_CODES = """exit codes:
-  0 done                          5 run or checkpoint unusable     10 an optional package is missing
+  0 done                          5 run unusable or in the way     10 an optional package is missing
   1 unexpected error              6 bundle damaged or refused      11 weights unusable or another network's
   2 wrong option or value         7 training diverged              12 out of memory
   3 pictures or labels unusable   8 download failed                130 interrupted (SIGINT), work saved
-  4 dataset missing or damaged    9 disk full or not writable      143 interrupted (SIGTERM), work saved"""
+  4 dataset unfit or in the way   9 disk full or not writable      143 interrupted (SIGTERM), work saved"""
 
 
 def help_text() -> str:

@@ -283,6 +283,9 @@ def _report_series(summary: Summary, arguments: Arguments) -> None:
             print(f"{'mean':>10}  {summary.mean:.2%}{spread} ({count})")
         if not summary.complete:
             print("interrupted and saved; the same command goes on")
+        elif arguments.out is not None:
+            one = typed(arguments.out / summary.names[0])
+            print(f"\nnext:  deeper evaluate {one} --split validation   each of them is a run of its own")
     if not summary.complete:
         from deeper.runs import Interrupts
 

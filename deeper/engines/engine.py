@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from deeper import bundle
 from deeper.bundle import Info
+from deeper.bundle.folder import series_in
 from deeper.engines.artefact import Export, check_golden, is_export, read_export
 from deeper.errors import BundleError, UsageError, nearest, nearest_path, printable, typed
 from deeper.inference.scores import BATCH, Predict
@@ -49,6 +50,8 @@ def find_bundle(path: Path) -> Path:
         else "holds no bundle (an unfinished run has none before its first validation)"
     )
     near = "" if path.exists() else nearest_path(path)
+    if series := series_in(path):
+        raise BundleError(f"{printable(path)} is no run{series}")
     raise BundleError(f"{printable(path)} {what}; give a run or bundle folder, made by `deeper train`{near}")
 
 

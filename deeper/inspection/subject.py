@@ -13,6 +13,7 @@ from torch import nn
 
 from deeper import bundle
 from deeper.batches import Joined, Pictures, Selected, in_order, open_pictures
+from deeper.bundle.folder import series_in
 from deeper.distortions import AnyDistortion, Policy
 from deeper.distortions.sampling import Fill
 from deeper.errors import BundleError, DatasetError, RunError, UsageError, nearest, nearest_path, printable
@@ -114,7 +115,8 @@ def open_subject(
     if run is None and not bundle.is_bundle(path):
         what = "is neither a run nor a bundle" if path.exists() else "does not exist"
         near = "" if path.exists() else nearest_path(path)
-        raise BundleError(f"{printable(path)} {what}; make a run with `deeper train SOURCE`{near}")
+        advice = series_in(path) or f"; make a run with `deeper train SOURCE`{near}"
+        raise BundleError(f"{printable(path)} {what}{advice}")
     check_device(choose_device(device))
     network, preprocess, classes, temperature = open_network(path, run, checkpoint, model)
     distortions, policy, fill, kind = _training(path, run)

@@ -40,7 +40,7 @@ Picture: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray 
 
 _END = Pause()
 _UNFAMILIAR = "unlike the training pictures: no class speaks up for it as it does for them"
-_NOT_SURE = "no class is probable enough ({:.0%}, where right answers have at least {:.0%})"
+_NOT_SURE = "no class is probable enough ({:.1%}, where right answers have at least {:.1%})"
 
 # Seconds that pictures may be long in coming before those that are there are answered, in a smaller batch.
 _SLOW = 0.5

@@ -74,7 +74,15 @@ def warn_before_training(
     Returns what was warned of. Classes that `policy` keeps from a distortion are left out. A dataset that no judge can
     be trained on (too few pictures, say) is trained on without a warning, and that is said.
     """
-    suspects = [one for one in options.distortions if far(one)]
+    suspects = []
+    for one in filter(far, options.distortions):
+        # To classes alone that the policy keeps it from nothing can happen.
+        if policy is not None and not any(policy.allows(one.name, dataset.classes)):
+            say(
+                f"{one.describe()}: the policy keeps it from all {len(dataset.classes)} classes, so it is never applied"
+            )
+        else:
+            suspects.append(one)
     if not suspects:
         return ()
     named = ", ".join(one.describe() for one in suspects)

@@ -17,6 +17,7 @@ from deeper.audit.options import JudgeOptions
 from deeper.audit.result import Audit
 from deeper.audit.sheet import draw_evidence
 from deeper.distortions import Policy, parse
+from deeper.distortions.policy import ClassRule
 from deeper.errors import DeeperError, StorageError, UsageError
 from deeper.records import BuildOptions, Dataset, build, open_source
 from deeper.runs.auditing import warn_before_training
@@ -237,3 +238,16 @@ def test_flipped_mnist(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     names = audit_dataset(mnist(data, tmp_path / "mnist", 55_000), FLIPS[:1]).classes_by_verdict("horizontal flip")
     assert {"2", "5"} <= set(names["unsafe"])
     assert len({"0", "1", "8"} & set(names["safe"])) >= 2 and set(names["safe"]) <= {"0", "1", "8"}
+
+
+def test_a_distortion_that_the_policy_keeps_from_all_is_said_to_be_off(
+    letters: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is judged for it, and "no class is harmed" would be the opposite of what was found."""
+    monkeypatch.delattr("deeper.runs.auditing.audit_dataset")
+    said: list[str] = []
+    nowhere = Policy(classes={name: ClassRule(never=("horizontal_flip",)) for name in letters.classes})
+    flip = Options(distortions=(parse("horizontal_flip"),))
+    assert warn_before_training(letters, flip, nowhere, said.append) == ()
+    (line,) = said
+    assert f"the policy keeps it from all {len(letters.classes)} classes, so it is never applied" in line

@@ -159,3 +159,17 @@ def test_the_command_for_all_errors_judges_the_same(run_deeper, place):
     done = run_deeper("evaluate", place / "good", place / "plain", "--split", "train", "--errors", "0")
     command = next(line.strip() for line in done.stdout.splitlines() if "--json" in line)
     assert f"{place / 'plain'} --split train --json" in command
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "inspect", "predict", "compare"])
+def test_a_series_is_told_from_a_run(capsys, place, verb, tmp_path):
+    """Made by `deeper train --folds`: a folder of runs, of which one is meant."""
+    for number in range(4):
+        (tmp_path / "folds" / f"fold-{number}").mkdir(parents=True)
+        (tmp_path / "folds" / f"fold-{number}" / "config.toml").write_text("")
+    more = {"predict": ["x.png"], "compare": [place / "good", "--source", place / "plain"]}.get(verb, [place / "plain"])
+    with pytest.raises(SystemExit) as left:
+        main([verb, str(tmp_path / "folds"), *map(str, more)])
+    errors = capsys.readouterr().err
+    assert left.value.code == 6 and errors.count("\n") == 1
+    assert f"a series of runs, fold-0, fold-1, fold-2, …: name one, as {tmp_path / 'folds' / 'fold-0'}" in errors

@@ -38,7 +38,10 @@ def read(path: Path) -> Opened:
     MissingExtraError, for Keras' files without h5py.
     """
     if path.is_dir():
-        raise WeightsError(f"{printable(path)} is a folder; give the weights file ({FORMS}), a run or a bundle")
+        raise WeightsError(
+            f"{printable(path)} is a folder and no run or bundle; give the weights file ({FORMS}), or a run or bundle where "
+            "runs are taken (deeper train --weights, deeper models --weights)"
+        )
     if not is_weights_file(path):
         raise WeightsError(f"no weights at {printable(path)}: there is no such file; check the path")
     try:
