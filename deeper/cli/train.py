@@ -141,6 +141,18 @@ def _check(arguments: Arguments) -> None:
         raise UsageError("give a source or dataset to train on, or --resume RUN (not both)")
     if arguments.seeds is not None and arguments.folds is not None:
         raise UsageError("give --seeds or --folds, not both")
+    # A network of one's own may come with weights.
+    random = arguments.weights is None and ":" not in (arguments.model or "") and arguments.resume is None
+    for flag, value in (
+        ("--freeze-epochs", arguments.freeze_epochs or None),
+        ("--freeze-until", arguments.freeze_until),
+        ("--batch-norm", None if arguments.batch_norm == "train" else arguments.batch_norm),
+    ):
+        if random and value is not None:
+            raise UsageError(
+                f"{flag} {printable(value)}: there is nothing to keep in random weights; give those to begin with (--weights), "
+                "or leave it out"
+            )
     for name, value in (("seeds", arguments.seeds), ("folds", arguments.folds)):
         if value is not None and value < 2:
             raise UsageError(f"--{name}: wanted at least 2, got {value}")

@@ -79,15 +79,13 @@ def _exchange(plain: dict[str, Any], asked: dict[str, Any]) -> None:
             plain[kind] = {"name": name}
 
 
-def _refuse_freezing(given: Mapping[str, Any]) -> None:
-    """Raises: UsageError, for layers that would be kept at their random weights."""
-    for name, harmless in (("freeze_epochs", 0), ("freeze_until", None), ("batch_norm", "train")):
-        value = given.get(f"fine_tuning.{name}")
-        if value is not None and value != harmless:
-            raise UsageError(
-                f"{name} {printable(value)}: there is nothing to keep in random weights; give the weights to begin with "
-                "(--weights), or leave it out"
-            )
+def _frozen_for_nothing(given: Mapping[str, Any], model: str) -> list[str]:
+    """What is to be said of layers that are kept at their random weights. A network of one's own may come with others."""
+    if ":" in model:
+        return []
+    keeps = (("freeze_epochs", 0), ("freeze_until", None), ("batch_norm", "train"))
+    asked = [name for name, none in keeps if given.get(f"fine_tuning.{name}") not in (None, none)]
+    return [f"{' and '.join(asked)}: what is kept are random weights (--weights gives others)"] if asked else []
 
 
 def _distortions(
@@ -162,7 +160,7 @@ def make_plan(
         if initial is not None:
             reasons.append("recipe fine-tune, because the weights were trained before (choose with --recipe)")
     if initial is None:
-        _refuse_freezing(given)
+        reasons += _frozen_for_nothing(given, model)
         if recipe == "fine-tune":
             reasons.append(
                 "recipe fine-tune is made for weights that were trained before; these are random (--weights)"

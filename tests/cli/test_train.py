@@ -56,7 +56,7 @@ REFUSED = {
     "minutes beside epochs": (["--minutes", "0.2", "--set", "epochs=3"], "both epochs and minutes were given"),
     "frozen random layers": (
         ["--freeze-until", "conv2"],
-        "freeze_until conv2: there is nothing to keep in random weights",
+        "--freeze-until conv2: there is nothing to keep in random weights",
     ),
     "a head alone on random layers": (["--freeze-epochs", "2"], "there is nothing to keep in random weights"),
     "frozen random statistics": (["--batch-norm", "frozen"], "there is nothing to keep in random weights"),
