@@ -183,7 +183,7 @@ def _origin(given: str) -> str:
 def _named(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     # `runs/lr=0.1` is a path, also where nothing is there.
-    if equals and name and "/" not in name and not os.path.exists(text):
+    if equals and name and not os.path.exists(text) and ("/" not in name or os.path.exists(path)):
         return name, Path(path)
     place = Path(text)
     resolved = place.resolve()
