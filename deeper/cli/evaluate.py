@@ -210,6 +210,6 @@ def _again(arguments: Arguments) -> str:
         words.append(typed(arguments.source))
     for flag in ("split", "checkpoint", "precision", "device", "model"):
         value = getattr(arguments, flag)
-        if value is not None and value != Arguments.__dataclass_fields__[flag].default:
+        if value != getattr(Arguments, flag):
             words.append(f"--{flag} {typed(value)}")
     return " ".join(words)

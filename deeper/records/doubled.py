@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from deeper import files, images
-from deeper.errors import printable
+from deeper.errors import SourceError, printable
 from deeper.records.dataset import Dataset
+from deeper.records.encoding import read_file
 from deeper.records.sources import Item, Rejected
 from deeper.records.stored import stored
 
@@ -60,20 +60,18 @@ def _digests(items: Sequence[Item], workers: int) -> dict[str, str]:
     found: dict[str, str] = {}
     others: list[Item] = []
     for item in items:
-        try:
-            kept = item.path is not None and _is_kept(item.path)
-            if kept and item.path is not None:
-                found[item.id] = files.sha256(item.path)
-            else:
-                others.append(item)
-        except OSError:
+        if item.path is None:
+            others.append(item)
             continue
+        try:
+            data = read_file(str(item.path))
+        except (SourceError, OSError):
+            continue
+        if images.is_kept(data):
+            found[item.id] = files.sha256(data)
+        else:
+            others.append(item)
     for item, encoded in stored(others, workers):
         if not isinstance(encoded, Rejected):
             found[item.id] = files.sha256(encoded)
     return found
-
-
-def _is_kept(path: str | Path) -> bool:
-    with open(path, "rb") as file:
-        return images.is_kept(file.read(16))

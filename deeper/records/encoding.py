@@ -114,14 +114,15 @@ def _load(chunk: Chunk, position: int) -> tuple[NDArray[np.uint8], bytes, str]:
         decoded = images.as_picture(array)
         images.refuse_huge(decoded.shape[0], decoded.shape[1], images.MAX_PIXELS)
         return decoded, images.encode_png(decoded), "PNG"
-    data = _read(path)
+    data = read_file(path)
     decoded = images.decode(data)
     if not images.is_kept(data):
         return decoded, images.encode_png(decoded), "PNG"
     return decoded, data, "PNG" if data.startswith(b"\x89PNG") else "JPEG"
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
+    """A picture's file, whole. Raises: SourceError, for what is no regular file, empty or too long; OSError."""
     # Not blocking: what was a file when it was listed may have become a FIFO, whose opening would wait for ever.
     descriptor = os.open(path, _FLAGS)
     try:

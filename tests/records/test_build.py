@@ -16,7 +16,7 @@ from PIL import Image
 from deeper import images
 from deeper.errors import DatasetError, SourceError, UsageError
 from deeper.records import BuildOptions, Dataset, SourceOptions, build, open_source
-from deeper.records.encoding import _read, moments
+from deeper.records.encoding import moments, read_file
 from deeper.records.sources import Item, Source
 from deeper.records.sources.idx import parse_idx
 from deeper.records.verify import verify
@@ -132,7 +132,7 @@ def test_a_file_whose_length_nobody_tells_is_read_whole(tmp_path: Path, monkeypa
         return os.stat_result(told)
 
     monkeypatch.setattr("deeper.records.encoding.os.fstat", untold)
-    assert _read(str(tmp_path / "file")) == bytes(range(256)) * 40
+    assert read_file(str(tmp_path / "file")) == bytes(range(256)) * 40
 
 
 def test_mixed_grey_and_colour_have_three_channels_unless_one_is_asked_for(

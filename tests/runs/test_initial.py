@@ -177,26 +177,15 @@ def test_folds_of_what_the_weights_were_trained_on_are_refused(pictures: Path, t
     deeper.build(pictures, dataset)
     quick = {"arguments.first_filters": 4, "arguments.second_filters": 4, "arguments.hidden": 16, "batch": 8}
     deeper.train(dataset, model="nielsen", out=tmp_path / "run", epochs=1, quiet=True, options=quick)
-    for how in ({"fold": Fold(index=0, count=2)}, {"share": 0.5}):
+
+    def again(source: Path, name: str, **how: object):
+        words = {"weights": tmp_path / "run", "out": tmp_path / name, "epochs": 1, "quiet": True}
+        return deeper.train(source, **words, options={"batch": 8}, **how)
+
+    fold = {"fold": Fold(index=0, count=2)}
+    for how in (fold, {"share": 0.5}):
         with pytest.raises(UsageError, match="were trained on this very dataset"):
-            deeper.train(
-                dataset,
-                weights=tmp_path / "run",
-                out=tmp_path / "again",
-                epochs=1,
-                quiet=True,
-                options={"batch": 8},
-                **how,
-            )
+            again(dataset, "again", **how)
     other = tmp_path / "other"
     deeper.build(folder_of(tmp_path / "others", 4), other)
-    result = deeper.train(
-        other,
-        weights=tmp_path / "run",
-        out=tmp_path / "fold",
-        epochs=1,
-        quiet=True,
-        options={"batch": 8},
-        fold=Fold(index=0, count=2),
-    )
-    assert result.validation is not None
+    assert again(other, "fold", **fold).validation is not None
