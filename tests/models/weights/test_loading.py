@@ -202,7 +202,7 @@ def test_names_that_are_none(tmp_path: Path) -> None:
         deeper.load_weights("torchvision/inceptionv3")
     with pytest.raises(UsageError, match=r"no weights at nowhere\.pth"):
         deeper.load_weights("nowhere.pth")
-    with pytest.raises(WeightsError, match=r"^\. is a folder; give the weights file"):
+    with pytest.raises(WeightsError, match=r"^\. is a folder and no run or bundle; give the weights file"):
         deeper.load_weights(".")
     with pytest.raises(WeightsError, match="weights of inception_v4, not of inception_v3"):
         deeper.load_weights("slim/inception_v4", model="inception_v3")
