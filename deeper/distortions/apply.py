@@ -21,7 +21,17 @@ from deeper import draws
 from deeper.distortions import AnyDistortion, Elastic, Policy
 from deeper.distortions import names as all_names
 from deeper.distortions.pixels import apply_pixels
-from deeper.distortions.sampling import AFFINE, MIRRORS, Fill, composed, elastic_field, mirrored, positions, sampled
+from deeper.distortions.sampling import (
+    AFFINE,
+    MIRRORS,
+    Fill,
+    composed,
+    elastic_field,
+    mirrored,
+    positions,
+    reductions,
+    sampled,
+)
 
 # Values of output that each thread of the processor works on at a time: they stay in its cache from step to step. Two
 # pictures of 299 × 299 × 3; fewer would gain nothing and have the threads wait for each other more often.
@@ -112,13 +122,18 @@ def distort(images: Tensor, drawn: Sequence[Drawn], size: tuple[int, int], fill:
     values = size[0] * size[1] * channels
     # Whole multiples of the threads, which share the pictures between them.
     threads = torch.get_num_threads()
-    rows = max(1, _CACHED // values) * threads
-    if images.device.type != "cpu" or rows >= count:
-        return steps(images, slice(None)).contiguous(memory_format=torch.channels_last)
-    result = torch.empty((count, channels, *size), memory_format=torch.channels_last)
-    for first in range(0, count, rows):
-        part = slice(first, first + rows)
-        result[part] = steps(images[part], part)
+    rows = max(1, _CACHED // values) * threads if images.device.type == "cpu" else count
+    sides = np.unique(steps.blocks).tolist()
+    if len(sides) == 1 and rows >= count:
+        return steps(images, slice(None), sides[0]).contiguous(memory_format=torch.channels_last)
+    result = torch.empty((count, channels, *size), memory_format=torch.channels_last, device=images.device)
+    for side in sides:
+        members = np.flatnonzero(steps.blocks == side) if len(sides) > 1 else np.arange(count)
+        for first in range(0, len(members), rows):
+            part: slice | Tensor = slice(first, first + rows)
+            if len(sides) > 1:
+                part = torch.from_numpy(members[part]).to(images.device, non_blocking=True)
+            result[part] = steps(images[part], part, side)
     return result
 
 
@@ -138,6 +153,8 @@ class _Steps:
         columns = [values for _, values in given] + ([] if matrices is None else [matrices.reshape(-1, 6)])
         self.others: list[tuple[AnyDistortion, Tensor]] = []
         self.matrices = torch.eye(2, 3, device=device)[None]
+        # Known before the transfer, so that a GPU is not waited for.
+        self.blocks = reductions(np.eye(2, 3)[None] if matrices is None else matrices, store, size)
         if columns:
             packed = torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float32)).to(device, non_blocking=True)
             parts = torch.split(packed, [one.shape[1] for one in columns], 1)
@@ -145,8 +162,11 @@ class _Steps:
             if matrices is not None:
                 self.matrices = parts[-1].view(-1, 2, 3)
 
-    def __call__(self, images: Tensor, chosen: slice) -> Tensor:
-        """uint8 n × H × W × C, the pictures `chosen` of the batch, → float32 n × C × height × width."""
+    def __call__(self, images: Tensor, chosen: slice | Tensor, block: int) -> Tensor:
+        """uint8 n × H × W × C, the pictures `chosen` of the batch, → float32 n × C × height × width.
+
+        `block`: of all of them, one of `self.blocks`.
+        """
         for one, parameters in self.others:
             if isinstance(one, MIRRORS):
                 images = mirrored(images, one, parameters[chosen])
@@ -157,7 +177,7 @@ class _Steps:
             for one, parameters in self.others:
                 if isinstance(one, Elastic):
                     grid = grid + elastic_field(parameters[chosen], self.size)
-            pixels = sampled(pixels, grid.expand(len(pixels), -1, -1, -1), self.fill)
+            pixels = sampled(pixels, grid.expand(len(pixels), -1, -1, -1), self.fill, block)
         for one, parameters in self.others:
             if not isinstance(one, (*MIRRORS, Elastic)):
                 pixels = apply_pixels(pixels, one, parameters[chosen])

@@ -84,11 +84,23 @@ def _cubic(length: int) -> Tensor:
     return F.interpolate(points, (length, 1), mode="bicubic", align_corners=True)[0, :, :, 0].T.contiguous()
 
 
-def sampled(pixels: Tensor, grid: Tensor, fill: Fill) -> Tensor:
-    """Interpolate `pixels` (N × C × H × W) at positions (N × height × width × 2), bilinearly."""
-    size = grid.shape[1:3]
-    # Reducing by two or more would skip pixels: average blocks first.
-    block = min(pixels.shape[2] // size[0], pixels.shape[3] // size[1])
+def reductions(matrices: NDArray[np.float64], store: tuple[int, int], size: tuple[int, int]) -> NDArray[np.int64]:
+    """How many pixels of the input one of the output stands for, a whole number of at least 1. Shape: N.
+
+    `matrices`: N × 2 × 3, as `composed` gives them. `store`, `size`: height and width of the input and the output.
+    Along the side that is reduced least, so that a crop which is enlarged keeps every pixel of its part. Rounded up from
+    three quarters: nearest to an antialiased crop (benchmarks/crop_sharpness.py).
+    """
+    steps = matrices[:, :, :2] * np.array(store[::-1])[:, None] / np.array(size[::-1])
+    least: NDArray[np.float64] = np.sqrt((steps**2).sum(axis=1)).min(axis=1)
+    return np.maximum(least + 0.25, 1).astype(np.int64)
+
+
+def sampled(pixels: Tensor, grid: Tensor, fill: Fill, block: int = 1) -> Tensor:
+    """Interpolate `pixels` (N × C × H × W) at positions (N × height × width × 2), bilinearly.
+
+    `block`: as `reductions` gives them. Reading one pixel of several would skip the others: blocks are averaged first.
+    """
     if block >= 2:
         # Adaptive: sides that the block does not divide are covered to their edge, so nothing shifts.
         pixels = F.adaptive_avg_pool2d(pixels, (pixels.shape[2] // block, pixels.shape[3] // block))
