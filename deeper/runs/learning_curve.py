@@ -30,6 +30,7 @@ from deeper.training.course import Course, Sized, steps_of
 from deeper.training.events import Notice
 from deeper.training.options import Options
 from deeper.training.schedules import ExponentialStaircase
+from deeper.values import to_plain
 
 Equal = Literal["steps", "epochs"]
 
@@ -249,7 +250,8 @@ def _stretched(
         changes["epochs"] = sum(shown)
         if options.stages:
             changes["stages"] = [
-                {"size": max(stage.size), "batch": stage.batch, "share": part / sum(shown)}
+                # By the scale that was asked for: by pixels, the shorter side may be rounded to another number.
+                to_plain(replace(stage.asked, batch=stage.batch, share=part / sum(shown)))
                 for stage, part in zip(stages, shown, strict=True)
             ]
     if isinstance(options.schedule, ExponentialStaircase):

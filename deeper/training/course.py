@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from deeper.batches import steps_per_epoch
 from deeper.errors import UsageError, printable
@@ -19,12 +19,13 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Sized:
-    """A stage of a certain run. `share`: of the pictures shown; all stages' add up to 1."""
+    """A stage of a certain run. `share`: of the pictures shown; all stages' add up to 1. `asked`: what it comes from."""
 
     height: int
     width: int
     batch: int
     share: float
+    asked: Stage = field(default=Stage(), repr=False, compare=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,7 +65,7 @@ def sized(
                 f"end with {longer}, or leave --size out"
             )
         share = stage.share if stage.share is not None else left / len(unsaid)
-        one = Sized(height=size[0], width=size[1], batch=stage.batch or batch, share=share)
+        one = Sized(height=size[0], width=size[1], batch=stage.batch or batch, share=share, asked=stage)
         last = found[-1] if found else None
         # What small inputs press together is one stage; two batches that were asked for at one size are two.
         if last is not None and last.size == one.size and (last.batch == one.batch or stage.size is None):

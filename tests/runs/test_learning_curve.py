@@ -63,6 +63,16 @@ def test_all_runs_take_equally_many_steps(curve):
     assert [run.config.share for run in runs] == [0.05, 0.05, 0.2, 0.2, 1.0, 1.0]
 
 
+def test_stages_of_sides_that_differ_are_the_same_for_every_share():
+    options = Options(stages=(Stage(scale=0.45), Stage(scale=0.55), Stage()), epochs=4, batch=8)
+    size = {"height": 299, "width": 143, "batch": 8}
+    whole = sized(options.stages, **size)
+    assert [one.size for one in whole] == [(135, 64), (164, 79), (299, 143)]
+    changes = _stretched(options, whole, 400, 100, "steps")
+    changed = from_plain(Options, _override(to_plain(options), changes), "share")
+    assert [one.size for one in sized(changed.stages, **size)] == [one.size for one in whole]
+
+
 @pytest.mark.parametrize("pictures", [5, 30, 47, 300, 599])
 def test_stages_take_equally_many_steps_whatever_the_share(pictures):
     """Also where their batches differ, and an epoch of the share has a single step of one and several of another."""
