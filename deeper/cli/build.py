@@ -44,9 +44,9 @@ class Arguments:
     """Height and width (and channels) of a picture, where arrays hold it flat: --shape 28 28."""
     missing_class: Literal["refuse", "warn"] = "refuse"
     """What to do about a class without a picture in train."""
-    seed: int = 0
-    """Decides which pictures go to validation and test, and the order of the training pictures. Leave it out with --add:
-    the dataset keeps its own."""
+    seed: int | None = None
+    """Decides which pictures go to validation and test, and the order of the training pictures; 0 when not given. Leave it
+    out with --add: the dataset keeps its own."""
     shard_megabytes: float = 64
     """Size of one TFRecord file."""
     workers: int | None = None

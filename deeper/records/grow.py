@@ -86,7 +86,7 @@ def _grow(
     info = dataset.info
     if options.channels not in (None, info.channels):
         raise UsageError(f"the dataset has {info.channels} channels; --channels {options.channels} cannot change that")
-    if options.seed not in (BuildOptions.seed, info.seed):
+    if options.seed not in (None, info.seed):
         raise UsageError(
             f"the dataset was built with seed {info.seed}, by which new pictures are drawn too; leave --seed out with "
             "--add, or build all pictures anew"

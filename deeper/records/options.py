@@ -22,9 +22,9 @@ class BuildOptions:
     split. Default: 0.1."""
     test: float | int | None = None
     """The same for the test split. Default: 0.1."""
-    seed: int = 0
-    """Of the draw of the splits and of the stored order of the training pictures. With `add` the dataset's own holds;
-    another is refused."""
+    seed: int | None = None
+    """Of the draw of the splits and of the stored order of the training pictures; 0 by default. With `add` the dataset's
+    own holds; another is refused."""
     group_by: str | None = None
     """What keeps pictures together in one split, as in `SourceOptions`; written into dataset.json. A source that is opened
     already must have been opened with the same; what it was opened with need not be said again."""

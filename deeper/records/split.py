@@ -82,7 +82,7 @@ def assign(members: Sequence[Member], options: BuildOptions) -> Assignment:
             f"{' and '.join(f'{name} {share:.3g}' for name, share in shares.items())} leave nothing of {len(pool)} pictures to "
             f"train on; {' and '.join(f'--{name}' for name in shares)} take less, {DEFAULT_SHARE} each where not given"
         )
-    drawn = _by_rank(members, pool, shares, options.seed)
+    drawn = _by_rank(members, pool, shares, options.seed or 0)
     for position, split in drawn.items():
         splits[position] = split
     for name in reversed(_DRAWN_ORDER):

@@ -329,6 +329,8 @@ def test_another_seed_or_other_channels_are_refused(tmp_path: Path, listing: Mak
     before = contents(out)
     with pytest.raises(UsageError, match=r"was built with seed 5, .*leave --seed out with --add"):
         build(listing(new), out, options=replace(ADD, seed=6))
+    with pytest.raises(UsageError, match=r"was built with seed 5, "):
+        build(listing(new), out, options=replace(ADD, seed=0))
     colour = open_source((np.zeros((3, 8, 8), np.uint8), ["c0", "c1", "c2"]), options=SourceOptions(channels=3))
     with pytest.raises(UsageError, match="has 1 channels"):
         build(colour, out, options=ADD)
