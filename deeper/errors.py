@@ -1,20 +1,7 @@
 """Every error that `deeper` raises on purpose.
 
-    DeeperError                 anything below; the command line prints it as one line
-    ├── UsageError              an option, name or argument that cannot be meant       exit 2
-    ├── SourceError             pictures, labels or arrays that cannot be used         exit 3
-    ├── DatasetError            a dataset folder that is missing, damaged, mismatched  exit 4
-    ├── RunError                a run folder or checkpoint that cannot be used         exit 5
-    ├── BundleError             a bundle that is damaged, tampered with or too new     exit 6
-    ├── DivergedError           training went to NaN or infinity                       exit 7
-    ├── DownloadError           a file could not be fetched or has the wrong hash      exit 8
-    ├── StorageError            disk full, folder read-only, permission denied         exit 9
-    ├── MissingExtraError       an optional package is needed and not installed        exit 10
-    ├── WeightsError            weights that are damaged, hostile or another network's exit 11
-    └── MemoryShortageError     a batch or network does not fit into memory            exit 12
-
-A message has three parts on one line: what was given, what was wanted, what to do.
-Interrupts exit with 130 (SIGINT) or 143 (SIGTERM) after the work was saved.
+The command line prints one as one line and exits with its `exit_code`. A message has three parts on
+one line: what was given, what was wanted, what to do. Interrupts exit with 130 (SIGINT) or 143 (SIGTERM) after the work was saved.
 """
 
 from __future__ import annotations
@@ -36,46 +23,68 @@ class DeeperError(Exception):
 
 
 class UsageError(DeeperError, ValueError):
+    """An option, name or argument that cannot be meant."""
+
     exit_code = 2
 
 
 class SourceError(DeeperError):
+    """Pictures, labels or arrays that cannot be used."""
+
     exit_code = 3
 
 
 class DatasetError(DeeperError):
+    """A dataset folder that is missing, damaged or mismatched."""
+
     exit_code = 4
 
 
 class RunError(DeeperError):
+    """A run folder or checkpoint that cannot be used."""
+
     exit_code = 5
 
 
 class BundleError(DeeperError):
+    """A bundle that is damaged, tampered with or too new."""
+
     exit_code = 6
 
 
 class DivergedError(DeeperError):
+    """Training went to NaN or infinity."""
+
     exit_code = 7
 
 
 class DownloadError(DeeperError):
+    """A file could not be fetched or has the wrong hash."""
+
     exit_code = 8
 
 
 class StorageError(DeeperError):
+    """The disk is full, a folder read-only, or permission denied."""
+
     exit_code = 9
 
 
 class MissingExtraError(DeeperError):
+    """An optional package is needed and not installed."""
+
     exit_code = 10
 
 
 class WeightsError(DeeperError):
+    """Weights that are damaged, hostile, or another network's."""
+
     exit_code = 11
 
 
 class MemoryShortageError(DeeperError):
+    """A batch or network does not fit into memory."""
+
     exit_code = 12
 
 

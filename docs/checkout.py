@@ -13,8 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from layers import layers, layers_picture
 from notebooks import OPENING, notebooks
-from reference import paragraph, result_types, signature
+from reference import errors_section, members, paragraph, result_types, signature
 from training_options import training_options
 
 DOCS = Path(__file__).resolve().parent
@@ -28,6 +29,7 @@ def pages() -> dict[Path, str]:
         # Without the names that only the site's anchors need.
         DOCS / "types.md": re.sub(r" \{ #[\w-]+ \}", "", result_types()),
         DOCS / "options.md": training_options(),
+        DOCS / "images" / "layers.svg": layers_picture(layers()),
         DOCS / "guide" / "index.md": _guide(),
         DOCS / "verbs" / "index.md": with_verbs((DOCS / "verbs" / "index.md").read_text("utf-8")),
     }
@@ -55,7 +57,9 @@ def _api() -> str:
         if not (inspect.isclass(value) and issubclass(value, Exception)):
             lines += [f"```text\n{signature(f'deeper.{name}', value)}\n```", ""]
         lines += [paragraph(inspect.getdoc(value) or ""), ""]
-    return "\n".join(lines)
+        if inspect.isclass(value) and (found := members(value)):
+            lines += [*found, ""]
+    return "\n".join([*lines, *errors_section()])
 
 
 def _guide() -> str:

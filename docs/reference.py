@@ -6,15 +6,16 @@ it is the docstring: of public names through mkdocstrings, of result types as a 
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import inspect
 import re
-import textwrap
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
+
+from deeper import errors
+from deeper.cli.flags import field_docstrings
 
 # What returns them → where the types are written, and their names: the outermost first, then its parts.
 RESULTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
@@ -46,14 +47,19 @@ RESULTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     ),
     "load_weights": (("models.weights.loading", ("LoadedWeights",)),),
     "Classifier": (("prediction.answers", ("Failed",)),),
+    "Dataset": (("records.dataset", ("Split",)),),
+    "Run": (("runs.folder", ("Loaded",)),),
     # No public names, but the guide uses them.
     "inspection.labels.find_doubts": (("inspection.suspects", ("Doubts", "Suspect", "Neighbour")),),
     "training.events": (("training.events", ("StepDone", "EpochDone")),),
 }
 # Sections of the page of types that a name alone does not explain.
 _TITLES = {
+    "inspection.labels.find_doubts": "`from deeper.inspection.labels import find_doubts`",
     "train": "`deeper.train` and `deeper.resume`",
     "Classifier": "`deeper.Classifier`, where a picture cannot be read",
+    "Dataset": "`deeper.Dataset.split`",
+    "Run": "`deeper.Run.load`",
     "training.events": "Events, for `handlers` of `deeper.train`",
 }
 # Functions whose result stands on another one's place.
@@ -81,7 +87,22 @@ def reference() -> str:
             ((_, (outermost, *_)), *_) = RESULTS[owner]
             lines += [f"Returns [`{outermost}`](types.md#{_anchor(owner, outermost)}).", ""]
         lines += [f"::: {value.__module__}.{value.__qualname__}", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *errors_section()])
+
+
+def errors_section() -> list[str]:
+    """Every error that is raised on purpose, with what the command line exits with."""
+    kinds = [one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, errors.DeeperError)]
+    rows = [f"| `{one.__name__}` | {paragraph(inspect.getdoc(one) or '')} | {one.exit_code} |" for one in kinds]
+    return [
+        *(
+            "## Errors",
+            "",
+            f"`from deeper.errors import {kinds[1].__name__}`; every one is a `{kinds[0].__name__}`.",
+            "",
+        ),
+        *("| error | when | exit code |", "|---|---|---|", *rows, ""),
+    ]
 
 
 def result_types() -> str:
@@ -150,25 +171,32 @@ def _described(value: type[Any]) -> list[str]:
     doc = inspect.getdoc(value) or ""
     if not doc.startswith(f"{value.__name__}("):  # what dataclasses write where nobody did
         lines += [paragraph(doc), ""]
+    return [*lines, *members(value)]
+
+
+def members(value: type[Any]) -> list[str]:
+    """The fields, properties and methods of a type, one item each; being called is one of them."""
+    lines = []
     helps = field_docstrings(value)
     for name, kind in inspect.get_annotations(value).items():
         if not name.startswith("_"):
             lines.append(_item(f"{name}: {_annotation(kind)}", helps.get(name, "")))
     for name, member in vars(value).items():
-        if name.startswith("_"):
+        if name.startswith("_") and name != "__call__":
             continue
         if isinstance(member, (property, functools.cached_property)):
             function = member.fget if isinstance(member, property) else member.func
             gives = _annotation(inspect.signature(function).return_annotation)
             lines.append(_item(f"{name}: {gives}", inspect.getdoc(function) or ""))
-        elif inspect.isfunction(member):
-            lines.append(_item(signature(name, member), inspect.getdoc(member) or ""))
+        elif inspect.isfunction(function := getattr(member, "__func__", member)):
+            lines.append(_item(signature(name, function), inspect.getdoc(function) or ""))
     return lines
 
 
 def _item(name: str, text: str) -> str:
     said = " ".join(paragraph(text).split())
-    return f"- `{' '.join(name.split())}`" + (f": {said}" if said else "")
+    line = " ".join(name.split()).replace("( ", "(").replace(", )", ")")
+    return f"- `{line}`" + (f": {said}" if said else "")
 
 
 def paragraph(text: str) -> str:
@@ -176,21 +204,9 @@ def paragraph(text: str) -> str:
     return re.sub(r"`?docs/([\w-]+)\.md`?", r"[\1](\1.md)", escaped(inspect.cleandoc(text)))
 
 
-def field_docstrings(value: type[Any]) -> dict[str, str]:
-    """Field → the string below it."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    return {
-        field.target.id: below.value.value
-        for field, below in zip(body.body, body.body[1:])
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(below, ast.Expr)
-        and isinstance(below.value, ast.Constant)
-    }
-
-
 def escaped(text: str) -> str:
-    """Text of a docstring as Markdown: what is between backticks stays, the rest means nothing but itself."""
+    """Text of a docstring as Markdown: what is between backticks stays, the rest means nothing but itself, save `**bold**`."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([*_<>\[\]{}|])", r"\\\1", part) for part in parts)
+    return "".join(
+        part if part.startswith("`") else re.sub(r"((?<!\*)\*(?!\*)|[_<>\[\]{}|])", r"\\\1", part) for part in parts
+    )

@@ -16,14 +16,14 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from checkout import with_verbs
 from notebooks import notebooks, write_pages
-from reference import escaped, field_docstrings, reference, result_types
+from reference import escaped, reference, result_types
+from training_options import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -37,20 +37,33 @@ def stage(target: Path) -> None:
         place = target / path.relative_to(DOCS)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
-    (target / "images" / "layers.svg").write_text(layers_picture(layers()), "utf-8")
     _verbs(target)
+    (target / "recipes.md").write_text(_recipes(), "utf-8")
     (target / "api.md").write_text(reference(), "utf-8")
     (target / "types.md").write_text(result_types(), "utf-8")
     write_pages(target / "guide")
     for page in target.rglob("*.md"):
         text = page.read_text("utf-8")
-        text = text.replace(
-            "<!-- layers -->", "![The rooms, each importing only from those below it](images/layers.svg)"
-        )
+        # Recipes are files of the package for readers of the source, and a page here.
+        text = re.sub(r"\]\((?:\.\./)+deeper/training/recipes/([\w-]+)\.toml\)", r"](recipes.md#\1)", text)
         # Links that lead out of docs/ are for readers of the source.
         text = re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?!docs)[\w/.-]+\.(?:toml|py|cff)\)", r"\1", text)
         # The site highlights what a page on GitHub leaves plain; lists need the blank line that GitHub does not.
         page.write_text(_blank_lines(text), "utf-8")
+
+
+def _recipes() -> str:
+    """The recipes as they are: what they set, and in comments why."""
+    lines = [
+        "# Recipes",
+        "",
+        "What `--recipe` names: the files themselves, whose comments say why. `default-` is of any",
+        "",
+    ]
+    lines[2] += " network without a file of its own. [All options](options.md) says what each name means."
+    for path in sorted(RECIPES.glob("*.toml")):
+        lines += [f"## {path.stem} {{ #{path.stem} }}", "", f"```toml\n{path.read_text('utf-8').strip()}\n```", ""]
+    return "\n".join(lines)
 
 
 def _blank_lines(text: str) -> str:
@@ -82,7 +95,7 @@ def _verbs(target: Path) -> None:
 
 def options(verb: str) -> str:
     """The verb's arguments as a list, read from its dataclass: name, default, help."""
-    from deeper.cli.flags import arguments_of
+    from deeper.cli.flags import arguments_of, field_docstrings
 
     arguments = arguments_of(verb)
     helps = field_docstrings(arguments)
@@ -102,47 +115,6 @@ def options(verb: str) -> str:
         what = re.sub(r"`?docs/([\w-]+)\.md`?", r"[\1](../\1.md)", escaped(what))
         lines.append(f"- **`{name}`**{shown}: {what}")
     return "\n".join(lines) + "\n"
-
-
-# --- architecture --------------------------------------------------------------------------------------------------
-
-
-def layers() -> list[list[str]]:
-    """The rooms from top to bottom as the contract in pyproject.toml lists them; rooms that are not there left out."""
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        contract = tomllib.load(file)["tool"]["importlinter"]["contracts"][0]
-    rows = [re.findall(r"\w+", row) for row in contract["layers"]]
-    there = [[name for name in row if list((ROOT / "deeper").glob(f"{name}*"))] for row in rows]
-    return [row for row in there if row]
-
-
-def layers_picture(rows: list[list[str]]) -> str:
-    """One line per layer, an arrow down the side: who is above may import who is below."""
-    wide, high, gap, left = 560, 34, 8, 70
-    height = len(rows) * (high + gap) + gap
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + wide + 10} {height}" role="img"'
-            f' width="{left + wide + 10}" height="{height}" font-family="ui-monospace, monospace" font-size="15">'
-        ),
-        "<title>The rooms of deeper: each imports only from those below it</title>",
-        '<rect width="100%" height="100%" rx="8" fill="#ffffff"/>',
-        f'<path d="M30 {gap + 10} V {height - 20} m -7 -11 l 7 12 l 7 -12" fill="none" stroke="#1f4e79" stroke-width="2.5"/>',
-        (
-            f'<text x="48" y="{height / 2}" fill="#1f4e79" transform="rotate(-90 48 {height / 2})" text-anchor="middle">'
-            "imports</text>"
-        ),
-    ]
-    for number, row in enumerate(rows):
-        y = gap + number * (high + gap)
-        width = (wide - gap * (len(row) - 1)) / len(row)
-        for place, name in enumerate(row):
-            x = left + place * (width + gap)
-            parts.append(
-                f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{high}" rx="5" fill="#e6eef7" stroke="#1f4e79"/>'
-                f'<text x="{x + width / 2:.1f}" y="{y + 22}" text-anchor="middle" fill="#10263c">{name}</text>'
-            )
-    return "\n".join([*parts, "</svg>", ""])
 
 
 # --- the site ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from reference import field_docstrings, paragraph
+from reference import paragraph
+
+from deeper.cli.flags import field_docstrings
 
 _OPENING = """\
 # Options of a training

@@ -131,12 +131,16 @@ def _print(comparison: Comparison, arguments: Arguments, split: str) -> None:
 def _sentence(pair: Pair) -> str:
     low, high = pair.interval
     first, second = printable(pair.first, 60), printable(pair.second, 60)
+    better, worse = (first, second) if pair.difference > 0 else (second, first)
+    outside = not low <= 0 <= high
     if pair.differs:
-        better, worse = (first, second) if pair.difference > 0 else (second, first)
         verdict = f"{better} is better than {worse}"
+    elif outside:
+        verdict = f"{better} may be better than {worse}, but that is not certain"
     else:
         verdict = f"no difference between {first} and {second} can be told"
     return (
         f"{verdict}: {first} − {second} = {pair.difference * 100:+.2f} points (95 % interval {low * 100:+.2f} to "
         f"{high * 100:+.2f}); right alone {pair.only_first:,} and {pair.only_second:,} times, p = {pair.adjusted:.2g}"
+        + ("" if pair.differs == outside else " (the test is exact and decides; the interval is an approximation)")
     )

@@ -38,7 +38,7 @@ def arguments_of(verb: str) -> type[Any]:
 def flags_of(arguments: type[Any]) -> tuple[Flag, ...]:
     """All flags of a verb but --help, in the order of its help."""
     hints = get_type_hints(arguments, include_extras=True)
-    helps = _field_docstrings(arguments)
+    helps = field_docstrings(arguments)
     found = []
     for field in dataclasses.fields(arguments):
         hint = hints[field.name]
@@ -67,7 +67,7 @@ def _choices(hint: Any) -> tuple[str, ...]:
     return tuple(value for part in get_args(hint) for value in _choices(part))
 
 
-def _field_docstrings(arguments: type[Any]) -> dict[str, str]:
+def field_docstrings(arguments: type[Any]) -> dict[str, str]:
     """Field → the string that stands below it. Python keeps these nowhere but in the source."""
     body = ast.parse(textwrap.dedent(inspect.getsource(arguments))).body[0]
     assert isinstance(body, ast.ClassDef)

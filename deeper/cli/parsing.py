@@ -88,9 +88,8 @@ def _one_line(box: str) -> str:
             parts[-1].append(row)
     said = [" ".join(part) for part in parts if part]
     if not box.startswith("╭"):
-        said = said[
-            1:
-        ]  # where standard output is no UTF-8 there is no frame, and the title stands in a part of its own
+        # Where standard output is no UTF-8 there is no frame, and the title stands in a part of its own.
+        said = said[1:]
     complaint = said[0] if said else "the words cannot be parsed"
     for pattern, plainer in _PLAINER:
         complaint, fitted = re.subn(pattern, plainer, complaint, count=1, flags=re.IGNORECASE)

@@ -33,6 +33,7 @@ class Policy:
     """Rules by class name; a class without one is distorted as the recipe says."""
 
     classes: Mapping[str, ClassRule] = field(default_factory=dict)
+    """Class name → what is kept from its pictures."""
 
     @staticmethod
     def load(path: str | Path) -> Policy:

@@ -23,7 +23,8 @@ class Pair:
     """Two runs on the same pictures.
 
     `difference`: accuracy of the first minus that of the second, with Newcombe's paired 95 % interval (of this pair
-    alone). `p_value`: exact McNemar; `adjusted`: the same by Holm over all pairs, which is what `differs` goes by.
+    alone), an approximation. `p_value`: exact McNemar; `adjusted`: the same by Holm over all pairs, which is what
+    `differs` goes by, also where the interval just leaves 0 out or in.
     """
 
     first: str

@@ -34,6 +34,7 @@ class Preprocess:
     height: int
     """Of the input, in pixels."""
     width: int
+    """The same."""
     channels: int
     """1 (grey) or 3 (RGB)."""
     mode: Literal["crop", "letterbox", "squash"] = "crop"

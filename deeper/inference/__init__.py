@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deeper.inference.scores import BATCH, Predict, Scores, familiarity, log_softmax, softmax
 
 if TYPE_CHECKING:
-    from deeper.inference.network import Network, Normalise, check_device, predictor
+    from deeper.inference.network import Network, Normalise, check_device, evaluating, predictor
 
 __all__ = [
     "BATCH",
@@ -21,13 +21,14 @@ __all__ = [
     "Predict",
     "Scores",
     "check_device",
+    "evaluating",
     "familiarity",
     "log_softmax",
     "predictor",
     "softmax",
 ]
 
-_NEED_TORCH = ("Network", "Normalise", "check_device", "predictor")
+_NEED_TORCH = ("Network", "Normalise", "check_device", "evaluating", "predictor")
 
 
 def __getattr__(name: str) -> Any:

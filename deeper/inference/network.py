@@ -98,7 +98,7 @@ def predictor(
         pictures = images if count else np.zeros((1, *wanted), np.uint8)
         logits, features = [], []
         autocast = torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
-        with _evaluating(network), torch.inference_mode(), _plain_fp32(kind, precision), autocast:
+        with evaluating(network), torch.inference_mode(), _plain_fp32(kind, precision), autocast:
             start = 0
             while start < len(pictures):
                 cut = torch.from_numpy(np.require(pictures[start : start + fitting], requirements=["C", "W"]))
@@ -138,7 +138,8 @@ def check_device(device: str) -> str:
 
 
 @contextlib.contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode within the block; each module is in its own mode again after it."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deeper.images import Preprocess
-from deeper.inference import Normalise
+from deeper.inference import Normalise, evaluating
 
 # A map of fewer places on a side shows nothing: Inception v3 ends with 8 × 8 at 299 pixels, but with 1 × 1 at 75.
 LEAST_SIDE = 4
@@ -38,7 +38,7 @@ def grad_cam(
     device = next(network.parameters()).device
     normalise = Normalise(preprocess).to(device)
     parts = []
-    with _evaluating(network), _last_map(network) as found:
+    with evaluating(network), _last_map(network) as found:
         for first in range(0, len(images), _CUT):
             cut = torch.from_numpy(np.ascontiguousarray(images[first : first + _CUT])).to(device)
             # Its weights may be frozen: gradients start at the pixels.
@@ -84,14 +84,3 @@ def _last_map(network: nn.Module) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextlib.contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

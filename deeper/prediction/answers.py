@@ -15,17 +15,18 @@ from deeper.inference import softmax
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network says of one picture. `logits`: float32 K, in the order of `classes`.
-
-    `source`: the file name as it was given, or `picture 3` for the fourth of several others. `unsure`: why the answer
-    should not be trusted, or empty.
-    """
+    """What the network says of one picture."""
 
     classes: tuple[str, ...]
+    """K names."""
     logits: NDArray[np.float32]
+    """Shape: K, in the order of `classes`."""
     source: str = ""
+    """The file name as it was given, or `picture 3` for the fourth of several others."""
     temperature: float = 1.0
+    """What logits are divided by before they become probabilities: the bundle's, fitted on validation pictures."""
     unsure: str = ""
+    """Why the answer should not be trusted, or empty."""
 
     @cached_property
     def _probabilities(self) -> NDArray[np.float64]:
@@ -63,10 +64,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failed:
-    """A picture that could not be classified, and why. `source` as in `Prediction`."""
+    """A picture that could not be classified."""
 
     source: str
+    """As in `Prediction`."""
     reason: str
+    """Why, in one line."""
 
 
 @dataclass(frozen=True, eq=False)

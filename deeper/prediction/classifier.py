@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deeper.bundle.info import Info
 from deeper.engines import EngineName, Precision, open_engine
 from deeper.errors import DeeperError, SourceError, UsageError, printable
-from deeper.images import as_picture
+from deeper.images import Preprocess, as_picture
 from deeper.images.arrays import WHITE
 from deeper.images.containers import exif_of, load, orientation
 from deeper.images.decode import turn
@@ -60,6 +61,19 @@ class Classifier:
     Raises: BundleError, when there is no sound bundle or export; UsageError, for options that cannot be;
     MissingExtraError, for an engine that is not installed.
     """
+
+    path: Path
+    """Of the bundle."""
+    info: Info
+    """What the bundle says of itself: classes, architecture, measured accuracy, temperature."""
+    preprocess: Preprocess
+    """How any picture becomes the network's input."""
+    engine: str
+    """What computes: `torch`, `openvino` or `onnx`."""
+    precision: str
+    """What it computes in."""
+    batch: int
+    """Pictures that are computed at once."""
 
     def __init__(
         self,

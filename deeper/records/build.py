@@ -26,7 +26,7 @@ from deeper.records.options import BuildOptions, BuildReport
 from deeper.records.reapplying import with_hashes
 from deeper.records.sources import Source, SourceOptions, open_source
 from deeper.records.split import Assignment, Member, assign
-from deeper.records.writing import Progress, Written, ended_by_sigterm, split_infos, worker_count, write_items
+from deeper.records.writing import Progress, Written, split_infos, worker_count, write_items
 
 DEFAULTS = BuildOptions()
 
@@ -62,7 +62,7 @@ def build(
     corrected = correct(items, assignment.splits, source.classes, decisions)
     index_of = {name: index for index, name in enumerate(source.classes)}
     files.remove_leftovers(out.parent, out.name)
-    with ended_by_sigterm(), files.new_folder(out) as folder:
+    with files.ended_by_sigterm(), files.new_folder(out) as folder:
         workers = worker_count(corrected.items, options.workers)
         corrections = with_hashes(corrected.info, items, workers) if corrected.info else None
         written = write_items(

@@ -25,9 +25,14 @@ class Dataset:
     Raises: DatasetError, when the folder is missing, no dataset, or damaged.
     """
 
+    path: Path
+    """The folder."""
+    info: DatasetInfo
+    """What `dataset.json` says: classes, channels, mean and deviation, counts and shards of each split."""
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.info: DatasetInfo = dataset_info.load(self.path)
+        self.info = dataset_info.load(self.path)
         self._splits: dict[str, Split] = {}
 
     @property

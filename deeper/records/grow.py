@@ -32,7 +32,6 @@ from deeper.records.stored import stored
 from deeper.records.writing import (
     Progress,
     Written,
-    ended_by_sigterm,
     split_infos,
     sum_moments,
     worker_count,
@@ -50,7 +49,7 @@ def grow(source: Source, out: Path, *, options: BuildOptions, progress: Progress
     """
     began = time.perf_counter()
     kept_group_by(out, options.group_by)  # raises also what is to be said of a folder that is no dataset
-    with locked(out), ended_by_sigterm(), files.storage(out):
+    with locked(out), files.ended_by_sigterm(), files.storage(out):
         # Opened within the lock: another addition may have ended just before.
         dataset = Dataset(out)
         _refuse_ungrouped(dataset, source)

@@ -6,14 +6,10 @@ A new dataset and an addition to one both go through here.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 
@@ -237,24 +233,3 @@ def split_infos(written: Written, classes: int) -> dict[str, SplitInfo]:
             per_class = tuple(counts.get(label, 0) for label in range(classes))
             infos[name] = SplitInfo(count=sum(per_class), per_class=per_class, shards=shards)
     return infos
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Within the block SIGTERM unwinds the stack, as Ctrl-C does, so that what was half written is removed.
-
-    Raises: SystemExit(143). A handler that someone else has set is left alone, as are threads.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    alone = threading.current_thread() is threading.main_thread()
-    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -101,13 +101,18 @@ class Config:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A run's network with the weights of one checkpoint, in evaluation mode."""
+    """A run's network with the weights of one checkpoint."""
 
     model: nn.Module
+    """In evaluation mode, on the processor."""
     architecture: Architecture
+    """What it was built from."""
     preprocess: Preprocess
+    """How any picture becomes its input."""
     classes: tuple[str, ...]
+    """Names in the order of the logits."""
     step: int
+    """Of the checkpoint."""
 
 
 def is_run(path: Path) -> bool:
@@ -117,6 +122,11 @@ def is_run(path: Path) -> bool:
 
 class Run:
     """A run folder, opened. Raises: RunError, when there is none or its config cannot be read."""
+
+    path: Path
+    """The folder."""
+    config: Config
+    """What its `config.toml` holds: all options, the dataset, the frozen number of steps."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -146,14 +156,17 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of its checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def bundle_path(self) -> Path:
+        """Where its bundle lies once there is one."""
         return self.path / "bundle"
 
     @property
     def name(self) -> str:
+        """Of the folder."""
         return self.path.resolve().name
 
     def steps(self) -> list[int]:
@@ -173,7 +186,7 @@ class Run:
         return dataset
 
     def step_of(self, which: str | int) -> int:
-        """The step that `best`, `last` or a number names."""
+        """The step that `best`, `last` or a number names. Raises: RunError, when it has no checkpoint, or for another word."""
         known = self.steps()
         if not known:
             raise RunError(f"{printable(self.path)} has no checkpoint yet; let it train to the end of an epoch")
@@ -191,7 +204,10 @@ class Run:
             ) from None
 
     def load(self, which: Literal["best", "last"] | int | str = "best") -> Loaded:
-        """The network with the weights of a checkpoint (the averaged ones where the run averages)."""
+        """The network with the weights of a checkpoint (the averaged ones where the run averages).
+
+        Raises: RunError, when there is no such checkpoint or it is damaged.
+        """
         from deeper.models import create
         from deeper.runs.plan import architecture_of, preprocess_of
 

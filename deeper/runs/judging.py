@@ -298,8 +298,8 @@ def compare_runs(
     """Judge runs on one split (as `evaluate_run` chooses it) and compare them; each goes by its folder's name, or by its
     path where names repeat. `notice`: told what was chosen, and how many of the pictures a run was trained on.
 
-    Raises: as `evaluate_run` and `compare`; UsageError, for fewer than two runs or the same run twice, or for runs whose
-    own datasets have other pictures under the same names.
+    Raises: RunError, BundleError, DatasetError, SourceError, for what cannot be read; UsageError, for fewer than two runs
+    or the same run twice, classes that do not match, or runs whose own datasets have other pictures under the same names.
     """
     if len(runs) < 2:
         raise UsageError("name at least two runs to compare")

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from deeper import files
 from deeper.distortions import Policy
 from deeper.errors import UsageError, printable
 from deeper.inference import check_device
 from deeper.monitor import Console
 from deeper.records import Dataset
-from deeper.records.writing import ended_by_sigterm
 from deeper.runs.auditing import warn_before_training
 from deeper.runs.dataset import dataset_for
 from deeper.runs.folder import Config, Fold, PictureFacts, Run, as_toml, is_run, relative_dataset
@@ -129,7 +129,7 @@ def train(
 
         try:
             # From here on a termination leaves as little behind as Ctrl-C does.
-            with ended_by_sigterm():
+            with files.ended_by_sigterm():
                 config = configure(plan, dataset, place, device=device, policy=chosen_policy, notice=say)
                 as_toml(config)  # it is written after the first steps only, which may take minutes
                 config = replace(config, fold=fold, share=share)

@@ -41,6 +41,7 @@ KINDS = (
 )
 
 site = load("site")
+layers = load("layers")
 
 
 @pytest.fixture(scope="module")
@@ -163,12 +164,12 @@ def test_every_verb_has_its_page_with_all_options(built) -> None:
 
 
 def test_the_picture_of_the_layers_has_every_room() -> None:
-    rooms = {name for row in site.layers() for name in row}
+    rooms = {name for row in layers.layers() for name in row}
     there = {
         path.stem for path in (ROOT / "deeper").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert rooms == there - {"__init__", "__main__"}
-    drawn = site.layers_picture(site.layers())
+    drawn = layers.layers_picture(layers.layers())
     assert all(f">{name}</text>" in drawn for name in rooms)
 
 
@@ -177,7 +178,7 @@ def test_the_map_has_every_room_in_the_order_of_imports(page) -> None:
     """In the table a room stands below all that it imports; the contract lists it from the top of the house."""
     rows = re.findall(r"^\| ((?:`\w+`[ ,·]*)+)\|", (ROOT / page).read_text("utf-8"), re.MULTILINE)
     named = [re.findall(r"`(\w+)`", row) for row in rows]
-    floor = {room: -number for number, row in enumerate(site.layers()) for room in row}
+    floor = {room: -number for number, row in enumerate(layers.layers()) for room in row}
     order = [floor[room] for row in named for room in row if room in floor]
     assert order == sorted(order)
     assert {room for row in named for room in row} >= set(floor)

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -133,7 +133,6 @@ def test_one_class_is_sensible():
     assert plain["negative_log_likelihood"] == plain["brier_score"] == plain["calibration_error"] == 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(2, 9), st.floats(0, 80))
 def test_properties_of_any_evaluation(seed, count, size, sharpness):
     evaluation = drawn(seed, count, size, sharpness=sharpness)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -61,7 +61,6 @@ def test_refusals(array: Any, reason: str) -> None:
         images.as_picture(array)
 
 
-@settings(max_examples=60, deadline=None)
 @given(SHAPES.flatmap(lambda shape: arrays(np.uint8, shape)))
 def test_png_keeps_every_pixel(picture: NDArray[np.uint8]) -> None:
     data = images.encode_png(picture)

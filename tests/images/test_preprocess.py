@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -82,7 +82,6 @@ def test_the_right_size_passes_unchanged(mode: Any, resample: Any) -> None:
     np.testing.assert_array_equal(preprocess.fit(NOISE), NOISE)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     rows=st.integers(1, 90),
     columns=st.integers(1, 90),

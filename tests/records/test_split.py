@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deeper import draws
@@ -143,7 +143,6 @@ def test_a_number_below_that_of_the_classes_draws_one_of_each_and_says_so() -> N
     assert "at least" not in " ".join(assign(several, BuildOptions(validation=0, test=80)).notices)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=60, unique=True),
     st.integers(0, 60),
