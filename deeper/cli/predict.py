@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from deeper import files
-from deeper.errors import DeeperError, SourceError, UsageError, printable
+from deeper.errors import DeeperError, SourceError, StorageError, UsageError, printable
 
 if TYPE_CHECKING:
     from deeper.prediction import Failed, Prediction
@@ -65,7 +65,7 @@ class Arguments:
     top: int = 1
     """How many classes to print for each picture."""
     json: bool = False
-    """Print one JSON object: {"predictions": […], "failed": […]} (docs/json.md describes its keys)."""
+    """Print one JSON object: {"predictions": […], "failed": […], "not_copied": […]} (docs/json.md describes its keys)."""
     csv: bool = False
     """Print CSV: path, class, probability, and so on for --top, and why an answer is unsure."""
     engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
@@ -129,6 +129,7 @@ def main(arguments: Arguments) -> None:
     # Last: its first words stand on standard output from now on.
     printer = _Json(arguments.top) if arguments.json else _Csv(arguments.top) if arguments.csv else _Text(arguments.top)
     failed: list[Failed] = []
+    uncopied: list[Failed] = []
     done = 0
 
     def classified() -> Iterator[Prediction]:
@@ -141,12 +142,13 @@ def main(arguments: Arguments) -> None:
             given = frames.held(pictures) if frames else pictures
             for number, result in enumerate(classifier.predict_many(given, on_error="skip")):
                 moved(done + len(failed) + 1, None)
-                found = _placed(sorter, frames, number, result) if sorter and frames else result
-                if isinstance(found, Failed):
-                    failed.append(found)
+                if sorter and frames and (reason := _uncopied(sorter, frames, number, result)):
+                    uncopied.append(Failed(result.source, reason))
+                if isinstance(result, Failed):
+                    failed.append(result)
                     continue
                 done += 1
-                yield found
+                yield result
 
     try:
         if arguments.rank_uncertain is None:
@@ -161,14 +163,14 @@ def main(arguments: Arguments) -> None:
         raise  # nobody reads on
     except BaseException:
         # Ctrl-C, say: what is printed so far is a whole all the same.
-        printer.finish(failed)
+        printer.finish(failed, uncopied)
         raise
-    printer.finish(failed)
-    _report(arguments, done, failed)
+    printer.finish(failed, uncopied)
+    _report(arguments, done, failed, uncopied)
 
 
-def _placed(sorter: Sorter, frames: Frames, number: int, one: Prediction | Failed) -> Prediction | Failed:
-    """Copied, where it is a prediction. `number`: of the picture. What cannot be copied stops nothing."""
+def _uncopied(sorter: Sorter, frames: Frames, number: int, one: Prediction | Failed) -> str | None:
+    """Copy it, where it is a prediction; why that failed, where it did: it stops nothing. `number`: of the picture."""
     from deeper.prediction import Failed
 
     try:
@@ -176,14 +178,12 @@ def _placed(sorter: Sorter, frames: Frames, number: int, one: Prediction | Faile
         if not isinstance(one, Failed):
             sorter.place(one, frame)
     except (DeeperError, OSError, MemoryError) as error:
-        if isinstance(one, Failed):
-            return one
-        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else error
-        return Failed(one.source, f"{one.label}, but not copied: {reason}")
-    return one
+        if not isinstance(one, Failed):
+            return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+    return None
 
 
-def _report(arguments: Arguments, done: int, failed: list[Failed]) -> None:
+def _report(arguments: Arguments, done: int, failed: list[Failed], uncopied: list[Failed]) -> None:
     if not done and not failed:
         raise SourceError(
             f"no picture found in {', '.join(map(printable, arguments.paths))}; name files, folders or patterns"
@@ -199,6 +199,12 @@ def _report(arguments: Arguments, done: int, failed: list[Failed]) -> None:
         print(f"{len(failed):,} of {done + len(failed):,} files could not be classified:", file=sys.stderr)
     for one in failed:
         print(f"  {printable(one.source)}: {one.reason}", file=sys.stderr)
+    if uncopied:
+        first = f"{printable(uncopied[0].source)}: {uncopied[0].reason}"
+        raise StorageError(
+            f"{len(uncopied):,} of {done:,} classified pictures could not be copied; the first: {first}; their answers are "
+            "printed, and what is copied already is not copied again by the next try"
+        )
 
 
 class _Text:
@@ -212,7 +218,7 @@ class _Text:
         # At once also into a pipe: whoever gives names one by one waits for answers one by one.
         print(f"{printable(one.source)}: {answers}{f'   unsure: {one.unsure}' if one.unsure else ''}", flush=True)
 
-    def finish(self, failed: list[Failed]) -> None:
+    def finish(self, failed: list[Failed], uncopied: list[Failed]) -> None:
         """Nothing is left to print."""
 
 
@@ -231,7 +237,7 @@ class _Csv:
         sys.stdout.write(files.csv_line([one.source, *answers, "" if one.unsure is None else one.unsure]))
         sys.stdout.flush()
 
-    def finish(self, failed: list[Failed]) -> None:
+    def finish(self, failed: list[Failed], uncopied: list[Failed]) -> None:
         """Nothing is left to print."""
 
 
@@ -250,7 +256,7 @@ class _Json:
         print(f"{self.separator}{json.dumps(plain)}", end="", flush=True)
         self.separator = ",\n"
 
-    def finish(self, failed: list[Failed]) -> None:
-        """Close the list and add the files that failed."""
-        lost = [{"path": one.source, "reason": one.reason} for one in failed]
-        print(f'], "failed": {json.dumps(lost)}}}')
+    def finish(self, failed: list[Failed], uncopied: list[Failed]) -> None:
+        """Close the list and add the files that failed, and those that could not be copied."""
+        lost, left = ([{"path": one.source, "reason": one.reason} for one in part] for part in (failed, uncopied))
+        print(f'], "failed": {json.dumps(lost)}, "not_copied": {json.dumps(left)}}}')

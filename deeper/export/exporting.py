@@ -153,6 +153,9 @@ class _Work:
 
     def make(self, name: str, target: Path, temporary: Path) -> Exported:
         info = self.loaded.info
+        if name != "torch-export":
+            with files.storage(temporary):  # which may lie on another disk than the target
+                self.onnx(temporary)
         with _replaced(target) as folder:
             model = folder / MODELS[name]
             if name == "torch-export":

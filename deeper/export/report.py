@@ -86,7 +86,7 @@ def measure(
                 measured = by_tensorflow(
                     place / engine.model, images, tensorflow_python, single=_SINGLE, seconds=_SECONDS
                 )
-            except MissingExtraError as error:
+            except (BundleError, MissingExtraError) as error:
                 notice(f"left out: {error}")
                 continue
             logits, latency, throughput = measured.scores.logits, 1000 * measured.latency, measured.throughput
@@ -139,7 +139,7 @@ class _Foreign:
 
 def _exported(
     exports: Mapping[str, Path], found: Path, notice: Callable[[str], None]
-) -> Iterator[tuple[Engine, Path] | tuple[_Foreign, Path]]:
+) -> Iterator[tuple[Engine | _Foreign, Path]]:
     weights = bundle.read_info(found).weights_sha256
     ways = (("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino-int8", "int8"))
     for name, precision in ways:
@@ -162,14 +162,20 @@ def _exported(
         if name not in exports:
             continue
         place = exports[name]
-        export = read_export(place)
-        if export.bundle.weights_sha256 != weights:
-            notice(f"left out: {name} is of other weights than the bundle has now; make it again")
-        elif name == "savedmodel":
-            yield _Foreign(name, "fp32", export.model), place
-        else:
-            predict = torch_export_predictor(place / export.model)
-            yield Engine(name, "fp32", place, export.bundle, predict), place
+        try:
+            export = read_export(place)
+            if export.bundle.weights_sha256 != weights:
+                notice(f"left out: {name} is of other weights than the bundle has now; make it again")
+                continue
+            other: Engine | _Foreign = (
+                _Foreign(name, "fp32", export.model)
+                if name == "savedmodel"
+                else Engine(name, "fp32", place, export.bundle, torch_export_predictor(place / export.model))
+            )
+        except BundleError as error:
+            notice(f"left out: {error}")
+            continue
+        yield other, place
 
 
 def _in_cuts(engine: Engine, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deeper.bundle import Info
 from deeper.errors import BundleError, MissingExtraError, how_to_install, printable
+from deeper.export.savedmodel import no_interpreter
 from deeper.inference import Predict, Scores
 
 _CUT = 64
@@ -97,7 +98,10 @@ def by_tensorflow(
         given, answers = Path(temporary) / "images.npy", Path(temporary) / "answers.npz"
         np.save(given, images, allow_pickle=False)
         command = [python, "-c", _RUN_SAVED_MODEL, str(model), str(given), str(answers), str(single), str(seconds)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise no_interpreter(python, error) from None
         if ran.returncode == _NO_TENSORFLOW:
             raise MissingExtraError(
                 f"{printable(python)} has no TensorFlow: {how_to_install('tensorflow')}, or --tensorflow-python"

@@ -18,12 +18,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeper.errors import BundleError, MissingExtraError, how_to_install, printable
+from deeper.errors import BundleError, MissingExtraError, UsageError, how_to_install, printable
 
 if TYPE_CHECKING:
     from deeper.bundle import Info
 
 _NO_TENSORFLOW = 77
+
+
+def no_interpreter(python: str, error: OSError) -> UsageError:
+    """What to say where `python` cannot be started."""
+    return UsageError(
+        f"--tensorflow-python {printable(python)}: {(error.strerror or str(error)).lower()}; name the Python that has TensorFlow"
+    )
 
 
 def write_savedmodel(onnx: Path, info: Info, folder: Path, *, python: str = sys.executable) -> None:
@@ -39,9 +46,12 @@ def write_savedmodel(onnx: Path, info: Info, folder: Path, *, python: str = sys.
         package.mkdir()
         (package / "deeper").symlink_to(Path(__file__).resolve().parents[1], target_is_directory=True)
         command = [python, "-m", "deeper.export.savedmodel", str(onnx), str(folder), str(described)]
-        ran = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": str(package)}, capture_output=True, text=True, check=False
-        )
+        try:
+            ran = subprocess.run(
+                command, env={**os.environ, "PYTHONPATH": str(package)}, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            raise no_interpreter(python, error) from None
     if ran.returncode == _NO_TENSORFLOW:
         raise MissingExtraError(f"a SavedModel needs TensorFlow and ONNX: {how_to_install('tensorflow,onnx')}")
     if ran.returncode != 0:

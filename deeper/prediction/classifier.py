@@ -338,18 +338,23 @@ def _unstacked(array: NDArray[Any], height: int, width: int, channels: int) -> l
         return None
     if array.ndim not in (3, 4):
         raise SourceError(f"an array of {shape} is neither a picture nor pictures; wanted H×W, H×W×C, N×H×W or N×H×W×C")
-    # The scale of floats is one decision for the whole array: a dark picture among bright ones stays dark.
-    if np.issubdtype(array.dtype, np.floating) and array.size and np.isfinite(array).all() and array.max() > 1 + WHITE:
-        if array.max() < 2 and array.min() >= 0:
-            raise SourceError(
-                f"floats up to {array.max():g}, which may mean 0..1 or 0..255; clip them (array.clip(0, 1)), or give uint8"
-            )
-        if array.min() < 0 or array.max() > 255:
-            raise SourceError(
-                f"pixels from {array.min():g} to {array.max():g}; wanted 0 to 1 (or 0 to 255); undo any normalisation"
-            )
-        array = np.rint(array).astype(np.uint8)
-    return list(array)
+    return _of_one_scale(array) if np.issubdtype(array.dtype, np.floating) and array.size else list(array)
+
+
+def _of_one_scale(array: NDArray[np.floating[Any]]) -> list[NDArray[Any]]:
+    """Pictures of floats. Their scale is one decision for the whole array: a dark picture among bright ones stays dark.
+    Pictures that no scale fits have no part in it and stay as they are, to be refused one by one."""
+    axes = tuple(range(1, array.ndim))
+    lowest, highest = array.min(axes), array.max(axes)  # NaN where any pixel is
+    sound = (lowest >= 0) & (highest <= 255)
+    top = highest[sound].max(initial=0)
+    if top <= 1 + WHITE:
+        return list(array)
+    if top < 2:
+        raise SourceError(
+            f"floats up to {top:g}, which may mean 0..1 or 0..255; clip them (array.clip(0, 1)), or give uint8"
+        )
+    return [np.rint(one).astype(np.uint8) if fits else one for one, fits in zip(array, sound, strict=True)]
 
 
 def _file(name: str | os.PathLike[str]) -> bytes:

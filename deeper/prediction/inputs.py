@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import select
@@ -30,8 +31,10 @@ def find(paths: Sequence[str], listed: TextIO | None = None) -> Iterator[str | F
     for path in paths:
         if path == "-":
             yield from _lines(sys.stdin if listed is None else listed)
+        elif not os.path.lexists(path) and "**" in path.split(os.sep):
+            yield from _everywhere(path)
         elif not os.path.lexists(path) and glob.has_magic(path):
-            matches = sorted(glob.glob(path, recursive=True))
+            matches = sorted(glob.glob(path))
             if not matches:
                 yield Failed(path, "no file matches this pattern")
             for match in _outermost(matches):
@@ -67,8 +70,37 @@ def _named(path: str, every: float) -> Iterator[Named]:
         last, before = seconds, name
 
 
+def _everywhere(pattern: str) -> Iterator[str | Failed]:
+    """What matches a pattern with `**` in it, by a walk that lists each folder once: links may lead in circles."""
+    parts = pattern.split(os.sep)
+    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    root = os.sep.join(parts[:fixed]) or (os.sep if pattern.startswith(os.sep) else os.curdir)
+    try:
+        found = walk(Path(root))
+    except (SourceError, OSError) as error:
+        yield Failed(pattern, str(error))
+        return
+    above = os.path.join(Path(root), "") if root != os.curdir else ""
+    named = {one.path.removeprefix(above): one for one in found.files}
+    matching = sorted(name for name in named if _matches(name.split(os.sep), parts[fixed:]))
+    yield from (os.path.join(root, name) if fixed else name for name in matching)
+    lost = [one for one in found.rejected if _matches(one.id.split("/"), parts[fixed:])]
+    yield from (Failed(os.path.join(root, one.id) if fixed else one.id, one.reason) for one in lost)
+    if not matching and not lost:
+        yield Failed(pattern, "no file matches this pattern")
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a file fits, or a folder above it: of a folder that fits, all is taken."""
+    if not pattern or pattern == [""]:
+        return True
+    if pattern[0] == "**":
+        return any(_matches(parts[skipped:], pattern[1:]) for skipped in range(len(parts)))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
 def _outermost(matches: Sequence[str]) -> Iterator[str]:
-    """Without what lies in a folder that matched too, as all below `photos/**` does: the folder is gone through."""
+    """Without what lies in a folder that matched too: the folder is gone through."""
     folders = {os.path.normpath(match) for match in matches if os.path.isdir(match)}
     for match in matches:
         above = os.path.dirname(os.path.normpath(match))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections import deque
@@ -84,7 +85,8 @@ def _decoded(path: str | Path, every: float) -> Generator[Frame | None, None, No
                     if seconds + 1e-6 < due:
                         yield None
                         continue
-                    due = seconds + every
+                    # The next multiple: a frame that comes late makes no later one late.
+                    due = every * (math.floor((seconds + 1e-6) / every) + 1) if every else seconds
                     pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                     # A phone films lying and notes how it was held, counted against the clock, as numpy does.
                     turned = round(getattr(frame, "rotation", 0) / 90)

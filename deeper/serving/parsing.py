@@ -57,9 +57,10 @@ class Parser:
             raise Refused(503, "the body could not be parsed now; try again later", {"retry-after": "5"}) from None
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, and wait for that: what it holds of the system is given back before the server ends."""
         if self._process is not None:
-            self._process.shutdown(wait=False, cancel_futures=True)
+            self._process.shutdown(wait=True, cancel_futures=True)
+            self._process = None
 
 
 def _begin() -> None:

@@ -114,6 +114,7 @@ class Guard:
             return
         if scope["type"] != "http":
             return  # no other protocol is spoken here: uvicorn refuses the handshake
+        _take_apart(scope)
         began = time.perf_counter()
         identity = _identity(Headers(scope=scope).get("x-request-id", ""))
         scope.setdefault("state", {})["request_id"] = identity
@@ -164,6 +165,11 @@ class Guard:
             _log(scope, status, seconds)
 
     def _refusal(self, request: Request) -> Response | None:
+        if "transfer-encoding" in request.headers and "content-length" in request.headers:
+            # Somewhere on the way the two may be read differently, and a second request seen inside the first.
+            return error_response(
+                400, "give content-length or transfer-encoding, not both (RFC 9112, 6.1)", {"connection": "close"}
+            )
         host = request.headers.get("host", "")
         if not self._known(host):
             # Against DNS rebinding: a page of somewhere else whose name was made to point here.
@@ -188,6 +194,19 @@ class Guard:
     def _known(self, host: str) -> bool:
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
         return "*" in self.hosts or name.lower() in _LOCAL or name.lower() in {one.lower() for one in self.hosts}
+
+
+def _take_apart(scope: Scope) -> None:
+    """A request's target may be a whole address, as proxies are asked; its host counts then (RFC 9112, 3.2.2)."""
+    scheme, _, rest = scope["path"].partition("://")
+    if scheme.lower() not in ("http", "https"):
+        return
+    host, slash, path = rest.partition("/")
+    scope["path"] = slash + path or "/"
+    _, _, raw = scope.get("raw_path", b"").partition(b"://")
+    scope["raw_path"] = b"/" + raw.partition(b"/")[2]
+    others = [pair for pair in scope["headers"] if pair[0] != b"host"]
+    scope["headers"] = [*others, (b"host", host.encode("latin-1", "replace"))]
 
 
 def _identity(given: str) -> str:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -343,6 +344,25 @@ def test_the_verb(exported_run, run_deeper, tmp_path) -> None:
     ):
         ran = run_deeper("export", *words)
         assert ran.returncode == code and len(ran.stderr.strip().splitlines()) == 1, ran.stderr
+
+
+def test_a_report_leaves_out_what_cannot_run(exported_run, tmp_path, run_deeper) -> None:
+    shutil.copytree(exported_run, tmp_path / "run")
+    config = (tmp_path / "run" / "config.toml").read_text()
+    dataset = tomllib.loads(config)["dataset"]
+    (tmp_path / "run" / "config.toml").write_text(config.replace(dataset, str((exported_run / dataset).resolve())))
+    with open(tmp_path / "run" / "exports" / "torch-export" / "model.pt2", "ab") as file:
+        file.write(b"x")
+    ran = run_deeper("export", tmp_path / "run", "--report", "--limit", 20, "--json")
+    rows = json.loads(ran.stdout)["report"]
+    assert ran.returncode == 0 and [(row["engine"], row["precision"]) for row in rows] == [("torch", "fp32"), *RUNNABLE]
+    assert "left out: " in ran.stderr and "torch-export" in ran.stderr
+
+
+def test_a_python_that_is_not_there_is_a_wrong_option(exported_run, tmp_path, run_deeper) -> None:
+    words = ("--to", "savedmodel", "--out", tmp_path / "out", "--tensorflow-python", "/no/such/python")
+    ran = run_deeper("export", exported_run, *words)
+    assert ran.returncode == 2 and "--tensorflow-python /no/such/python: no such file" in ran.stderr
 
 
 def test_int8_is_calibrated_on_pictures_of_all_classes(monkeypatch) -> None:

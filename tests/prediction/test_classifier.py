@@ -152,6 +152,20 @@ def test_a_dark_picture_among_bright_ones_stays_dark(classifier, images):
     assert same(together[0], classifier([dark[0].astype(np.uint8), images[1]])[0])
 
 
+def test_what_no_scale_fits_has_no_part_in_the_scale(classifier, images):
+    dark = (images[:1] > 128).astype(np.float32)
+    several = np.concatenate([dark, images[1:4].astype(np.float32)])
+    wanted = classifier(several[:3])
+    for bad in (np.nan, np.inf, -1, 300):
+        spoiled = several.copy()
+        spoiled[3, 0, 0] = bad
+        answers = classifier(spoiled, on_error="skip")
+        assert isinstance(answers[3], Failed) and "picture 3" in answers[3].source
+        assert all(same(one, other) for one, other in zip(answers[:3], wanted, strict=True))
+        with pytest.raises(SourceError, match="picture 3"):
+            classifier(spoiled)
+
+
 def test_white_a_hair_above_1_is_white(classifier, images):
     wanted = [one.logits for one in classifier(images[:4])]
     almost = images[:4].astype(np.float32) / 255

@@ -110,6 +110,20 @@ def test_a_pattern_gives_each_file_once(tmp_path, monkeypatch) -> None:
     assert [os.path.normpath(str(one)) for one in find(["p/s*/**"])] == everything[1:]
 
 
+def test_a_pattern_goes_into_no_circle(tmp_path, monkeypatch) -> None:
+    touch(tmp_path / "p" / "a.png", tmp_path / "p" / "sub" / "b.jpg", tmp_path / "p" / "sub" / "in" / "c.png")
+    for name in ("one", "two", "sub/three"):
+        (tmp_path / "p" / name).symlink_to(tmp_path / "p")
+    monkeypatch.chdir(tmp_path)
+    assert list(find(["p/**/*.png"])) == ["p/a.png", "p/sub/in/c.png"]
+    below = [str(one) for one in find([f"{tmp_path}/**/sub/*"]) if isinstance(one, str)]
+    assert below == [f"{tmp_path}/p/sub/b.jpg", f"{tmp_path}/p/sub/in/c.png"]
+    named = list(find(["**"]))
+    assert [one for one in named if isinstance(one, str)] == ["p/a.png", "p/sub/b.jpg", "p/sub/in/c.png"]
+    assert {one.source for one in named if isinstance(one, Failed)} == {"p/one", "p/two", "p/sub/three"}
+    assert [one.reason for one in find(["p/**/*.bmp"])] == ["no file matches this pattern"]
+
+
 def test_a_list_on_a_closed_input_is_one_line(monkeypatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(UsageError, match="standard input, which is closed"):

@@ -9,7 +9,7 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 
-from deeper.cli.predict import _placed
+from deeper.cli.predict import _uncopied
 from deeper.errors import StorageError, UsageError
 from deeper.images import decode
 from deeper.prediction import Failed, Named, Pause, Prediction
@@ -133,8 +133,8 @@ def test_thousands_of_one_name_are_each_looked_at_once(tmp_path, monkeypatch) ->
 
 def test_a_picture_that_is_gone_is_said(tmp_path) -> None:
     sorter = Sorter(tmp_path / "out", ("a", "b", "c"))
-    gone = _placed(sorter, Frames(sorter.folder), 0, answer(str(tmp_path / "gone.png"), 1, 0, 0))
-    assert gone == Failed(str(tmp_path / "gone.png"), "a, but not copied: no such file or directory")
+    gone = _uncopied(sorter, Frames(sorter.folder), 0, answer(str(tmp_path / "gone.png"), 1, 0, 0))
+    assert gone == "no such file or directory"
 
 
 def test_frames_are_held_until_they_are_placed(tmp_path) -> None:

@@ -44,6 +44,8 @@ def test_a_frame_every_so_often(clip) -> None:
     for every, wanted in ((1.0, [0, 1, 2]), (0.5, [0, 0.5, 1, 1.5, 2, 2.5]), (10, [0])):
         taken = list(frames(clip, every))
         assert [seconds for seconds, _ in taken] == pytest.approx(wanted, abs=0.06)
+    # Late frames make no later ones late: 0.25 falls between two.
+    assert [seconds for seconds, _ in frames(clip, 0.25)][:6] == pytest.approx([0, 0.3, 0.5, 0.8, 1.0, 1.3], abs=0.01)
     assert len(list(frames(clip, 0))) == 30
     first = next(frames(clip))[1]
     assert first.shape == (56, 56, 3) and first.dtype == np.uint8

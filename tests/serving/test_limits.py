@@ -271,6 +271,20 @@ def test_what_was_taken_is_answered_when_it_ends(served_run, pictures) -> None:
         assert len(taken) == 20 and all(answer.startswith(b"HTTP/1.1 200") for answer in taken)
 
 
+def test_the_log_is_json_to_its_end(served_run, pictures, tmp_path) -> None:
+    """Also where a large body was parsed, which a process of its own does."""
+    body = json.dumps({"instances": np.concatenate([pictures] * 3)[:60].tolist()}).encode()
+    assert len(body) > 64 << 10
+    with serving(served_run, log=tmp_path / "log") as (address, process):
+        name = served_run.name
+        with urllib.request.urlopen(f"{address}/v1/models/{name}:predict", body, timeout=patient(60)) as answer:
+            assert len(json.load(answer)["predictions"]) == 60
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(patient(30)) in (0, -signal.SIGTERM, 143)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines and all(isinstance(json.loads(line), dict) for line in lines)
+
+
 def test_what_cannot_be_served_is_one_line(run_deeper, served_run, tmp_path) -> None:
     (tmp_path / "empty").write_text("")
     (tmp_path / "random").write_bytes(bytes(range(128, 160)))

@@ -210,6 +210,16 @@ def test_a_body_that_turns_out_to_be_none_is_answered_once(place, request_line, 
     assert not [one for one in caplog.records if one.exc_info or one.levelname == "ERROR"]
 
 
+def test_a_request_of_two_lengths_is_refused_and_nothing_after_it_is_answered(place) -> None:
+    """A proxy may have read it by the other length, and what follows may be somebody else's (RFC 9112, 6.1)."""
+    hidden = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = b"POST /told HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(place, head + b"3\r\nabc\r\n0\r\n\r\n" + hidden) as one:
+        answer = rest(one)
+    assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in answer.lower()
+
+
 def test_an_answer_leaves_in_one_call_of_the_system(place, monkeypatch) -> None:
     """Headers and body together: where most are refused, a second call is a third of what a refusal costs."""
     calls: list[bytes] = []

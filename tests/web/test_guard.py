@@ -83,6 +83,17 @@ def test_without_origins_no_other_page_may_ask() -> None:
     assert asked.get("/", headers={"authorization": "Bearer s3cret"}).status_code == 503
 
 
+def test_a_whole_address_is_a_target_too() -> None:
+    asked = client(token="s3cret")
+    with_token = {"authorization": "Bearer s3cret", "host": "elsewhere.example"}
+    assert asked.get("http://localhost:8000/", with_token).status_code == 503
+    assert asked.get("HTTPS://localhost", with_token).status_code == 503
+    assert asked.get("http://localhost/none", with_token).status_code == 404
+    # Its host counts, not the header's; and the token is wanted as ever.
+    assert asked.get("http://elsewhere.example/", {**with_token, "host": "localhost"}).status_code == 421
+    assert asked.get("http://localhost/").status_code == 401
+
+
 def test_a_page_that_is_allowed_may_send_a_token_and_read_the_headers() -> None:
     asked = client(token="s3cret", origins=(PAGE,))
     # A browser asks first, without the token; a * would not cover Authorization.
