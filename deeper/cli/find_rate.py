@@ -138,7 +138,7 @@ def _report(found: FoundRate, arguments: Arguments) -> None:
         ]
         words = [[flag, str(value)] for flag, value in given if value is not None]
         several = (("--distort", arguments.distort), ("--no-distort", arguments.no_distort), ("--set", arguments.set))
-        words += [[flag, *values] for flag, values in several if values]
+        words += [[flag, value] for flag, values in several for value in values]
         flags = " ".join(shlex.quote(word) for one in words for word in one)
         source = typed(arguments.source)
         print(

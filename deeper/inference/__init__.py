@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deeper.inference.scores import BATCH, Predict, Scores, familiarity, log_softmax, softmax
 
 if TYPE_CHECKING:
-    from deeper.inference.network import Network, Normalise, check_device, evaluating, predictor
+    from deeper.inference.network import Network, Normalise, check_device, evaluating, plain_fp32, predictor
 
 __all__ = [
     "BATCH",
@@ -24,11 +24,12 @@ __all__ = [
     "evaluating",
     "familiarity",
     "log_softmax",
+    "plain_fp32",
     "predictor",
     "softmax",
 ]
 
-_NEED_TORCH = ("Network", "Normalise", "check_device", "evaluating", "predictor")
+_NEED_TORCH = ("Network", "Normalise", "check_device", "evaluating", "plain_fp32", "predictor")
 
 
 def __getattr__(name: str) -> Any:

@@ -98,7 +98,7 @@ def predictor(
         pictures = images if count else np.zeros((1, *wanted), np.uint8)
         logits, features = [], []
         autocast = torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
-        with evaluating(network), torch.inference_mode(), _plain_fp32(kind, precision), autocast:
+        with evaluating(network), torch.inference_mode(), plain_fp32(kind, precision), autocast:
             start = 0
             while start < len(pictures):
                 cut = torch.from_numpy(np.require(pictures[start : start + fitting], requirements=["C", "W"]))
@@ -150,7 +150,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _plain_fp32(kind: str, precision: str) -> Iterator[None]:
+def plain_fp32(kind: str, precision: str) -> Iterator[None]:
     """fp32 means fp32: cuDNN rounds the factors of convolutions to 10 bits (TF32) unless told not to."""
     if kind != "cuda" or precision != "fp32":
         yield

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deeper import bundle
+from deeper import bundle, checkpoint
+from deeper.errors import RunError
 from deeper.evaluation import Evaluation
 from deeper.evaluation.calibration import fitted_temperature, unfamiliar_below, unsure_below
 from deeper.images import Appearance, Preprocess
@@ -43,6 +44,14 @@ class Artefact:
     ) -> None:
         self.path, self.config, self.dataset = path, config, dataset
         self.preprocess, self.architecture = preprocess, architecture
+
+    def weights_of(self, best: int) -> Mapping[str, Tensor]:
+        """The best weights, of the checkpoint of that step, or of the bundle where it is lost. Raises: BundleError."""
+        try:
+            return checkpoint.weights(self.path.parent / "checkpoints", best)
+        except RunError:
+            model = self.architecture.model
+            return bundle.load(self.path, model=model if ":" in model else None).model.state_dict()
 
     def write(
         self,

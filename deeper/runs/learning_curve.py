@@ -182,8 +182,9 @@ def learn_curve(
         for number in range(seed, seed + seeds):
             path = folder / f"{percent:g}-percent" / f"seed-{number}"
             if is_run(path):
-                wanted = planned({**changes, "seed": number}).options
-                refuse_other(path, dataset, wanted, share=percent / 100, policy=chosen)
+                wanted = planned({**changes, "seed": number})
+                origin = wanted.initial.origin if wanted.initial else None
+                refuse_other(path, dataset, wanted.options, share=percent / 100, policy=chosen, origin=origin)
             todo.append((percent, count, path, number, changes))
 
     # One that is there already, also of a larger share: by its steps all others go.

@@ -9,6 +9,7 @@ from typing import Any
 from deeper.errors import RunError, printable
 from deeper.records import Dataset
 from deeper.runs.folder import Fold, Run
+from deeper.runs.origin import Origin
 from deeper.training.options import Options
 from deeper.values import to_plain
 
@@ -21,8 +22,12 @@ def refuse_other(
     fold: Fold | None = None,
     share: float | None = None,
     policy: Mapping[str, Any] | None = None,
+    origin: Origin | None = None,
 ) -> None:
-    """Raises: RunError, when the run at `path` is not the one that would be trained."""
+    """`origin`: of the weights that it would begin with; under their name may lie others than then.
+
+    Raises: RunError, when the run at `path` is not the one that would be trained.
+    """
     config = Run(path).config
     there, here = to_plain(config.options), to_plain(wanted)
     different = sorted(name for name in {*here, *there} if there.get(name) != here.get(name))
@@ -31,8 +36,9 @@ def refuse_other(
         "fold": config.fold == fold,
         "share": config.share == share,
         "policy": config.policy == policy,
+        "weights": (config.weights and config.weights.sha256) == (origin and origin.sha256),
     }
-    different += [name for name, same in facts.items() if not same]
+    different += [name for name, same in facts.items() if not same and name not in different]
     if different:
         raise RunError(
             f"{printable(path)} was trained with another {', '.join(different)}; "

@@ -104,7 +104,8 @@ def train(
     chosen_policy = Policy.load(policy) if policy else None
     if target is not None and going_on:
         plain = chosen_policy.to_plain() if chosen_policy else None
-        refuse_other(target, dataset, plan.options, fold=fold, share=share, policy=plain)
+        origin = plan.initial.origin if plan.initial else None
+        refuse_other(target, dataset, plan.options, fold=fold, share=share, policy=plain, origin=origin)
         chosen_device = None if device == "auto" else device
         return resume(target, device=chosen_device, workers=workers, quiet=quiet, handlers=handlers)
     if (fold or share) and plan.initial is not None and plan.initial.dataset == dataset.info.hash:

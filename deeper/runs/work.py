@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -347,7 +347,7 @@ class Work:
             try:
                 weights, evaluation = checkpoint.weights(self.path / "checkpoints", best), None
             except RunError as error:
-                self.say(f"{error}; the best weights are kept as they were, their batch norm unchecked")
+                self.say(f"{str(error).partition('; ')[0]}; the bundle keeps the best weights as they were")
                 layers = ()
         if layers and settled is None:
             with holding(self.model, weights):
@@ -368,7 +368,7 @@ class Work:
     def _judge_best(self, step: int) -> None:
         """What the bundle holds is the result, not the weights that the run ended with."""
         if self.best is None and self.validation is not None:
-            with suppress(RunError), holding(self.model, checkpoint.weights(self.path / "checkpoints", step)):
+            with holding(self.model, self.artefact.weights_of(step)):
                 self.best = self._evaluate(self.model, self.size)
         self.last = self.best or self.last
         self._judge_last()

@@ -69,6 +69,7 @@ def tried(state: State, feed: Feed, stage: Sized, steps: Callable[[], Made]) -> 
 def surely_too_much(state: State, feed: Feed, stage: Sized) -> bool:
     """Whether a step certainly needs more memory than is left. Asked before the first one: Linux grants more than there
     is, and ends a process that uses it without a word. A GPU says when it has no more."""
+    stage = _occurring(feed, stage)
     if state.device != "cpu" or stage.batch <= PROBED[-1]:
         return False
     try:
@@ -76,6 +77,11 @@ def surely_too_much(state: State, feed: Feed, stage: Sized) -> bool:
     except (MemoryError, RuntimeError, ValueError):
         return False  # the step itself will say what is wrong
     return always + each * stage.batch * LEAST_OVER_KEPT / OVER_KEPT > room(state.device)
+
+
+def _occurring(feed: Feed, stage: Sized) -> Sized:
+    """With the batch that a step really has: no more pictures than there are."""
+    return replace(stage, batch=min(stage.batch, len(feed.pictures)))
 
 
 def needed(state: State, feed: Feed, stage: Sized) -> tuple[float, float]:
@@ -106,6 +112,7 @@ def _unmade(state: State) -> int:
 def fitting_batch(state: State, feed: Feed, stage: Sized) -> tuple[int, float]:
     """The largest batch of a stage that fits into the memory that is left, as measured and, where the process still can,
     tried; 0 for none. And the bytes that a step of the batch that was asked for needs."""
+    stage = _occurring(feed, stage)
     gc.collect()  # the step that failed may still be held by the frames of its error
     always, each = needed(state, feed, stage)
     batch = min(stage.batch - 1, int((room(state.device) * USABLE - always) / each))
@@ -126,6 +133,7 @@ def fitting_batch(state: State, feed: Feed, stage: Sized) -> tuple[int, float]:
 def shortage(state: State, feed: Feed, stage: Sized, *, begun: bool) -> MemoryShortageError:
     """The line for a step that did not fit. `begun`: whether the run has taken steps before and cannot change its
     batch."""
+    stage = _occurring(feed, stage)
     asked = f"{stage.batch} pictures of {stage.describe()} pixels"
     batch, bytes_needed = 0, 0.0
     for _ in range(_TRIES):

@@ -8,6 +8,7 @@ from typing import Any, overload
 import torch
 from torch import nn
 
+from deeper.errors import UsageError
 from deeper.training.optimizers import AdamW, AnyOptimizer, RmsProp, Sgd
 
 
@@ -67,6 +68,19 @@ class TensorFlowRmsProp(torch.optim.Optimizer):
         return loss
 
 
+class _Sgd(torch.optim.SGD):
+    """torch's, for networks too in which a layer does not run in every step: where some weights have a momentum, it
+    wants one of all that have a gradient. Beginning at zero is what it does itself in the first step."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for weight in group["params"] if group["momentum"] else ():
+                if weight.grad is not None and self.state[weight].get("momentum_buffer") is None:
+                    self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        return super().step(closure)
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups: matrices and filters, which decay, and biases and batch-norm parameters, which do not."""
     decaying = [weight for weight in model.parameters() if weight.requires_grad and weight.ndim > 1]
@@ -79,12 +93,15 @@ def build_optimizer(
     model: nn.Module, options: AnyOptimizer, groups: list[dict[str, Any]] | None = None
 ) -> torch.optim.Optimizer:
     """The torch optimizer that `options` describe, over all parameters of `model` that want gradients, or over `groups`
-    of them. A group's `scale` is for whoever sets the rates."""
+    of them. A group's `scale` is for whoever sets the rates. Raises: UsageError, where nothing trains."""
     groups = parameter_groups(model, options.weight_decay) if groups is None else groups
-    if isinstance(options, Sgd):
-        return torch.optim.SGD(
-            groups, lr=options.rate, momentum=options.momentum, nesterov=options.nesterov, fused=True
+    if not groups:
+        raise UsageError(
+            "the network has no weight that trains: there are none, or all have requires_grad=False; leave at least its "
+            "last layer trainable"
         )
+    if isinstance(options, Sgd):
+        return _Sgd(groups, lr=options.rate, momentum=options.momentum, nesterov=options.nesterov, fused=True)
     if isinstance(options, AdamW):
         return torch.optim.AdamW(
             groups, lr=options.rate, betas=(options.beta1, options.beta2), eps=options.epsilon, fused=True

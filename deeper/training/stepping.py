@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from deeper import draws
 from deeper.batches import Batch, Pictures, shuffled
 from deeper.distortions.apply import Distorter
+from deeper.inference import plain_fp32
 from deeper.models import set_noise
 from deeper.training.course import Course, Sized
 from deeper.training.loss import class_weights, classification_loss
@@ -71,9 +72,23 @@ class Feed:
 
 @contextlib.contextmanager
 def arithmetic(device: str, precision: str) -> Iterator[None]:
-    """Autocast to bf16 where `precision` says so."""
-    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16"):
+    """Autocast to bf16 where `precision` says so, and real fp32 where it says that."""
+    kind = device.split(":")[0]
+    with plain_fp32(kind, precision), torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16"):
         yield
+
+
+@contextlib.contextmanager
+def differentiating(device: str, precision: str) -> Iterator[None]:
+    """For the backward pass, which takes the types of the forward one. A GPU's quickest ways of adding up the gradients
+    of filters add in any order; here the same step is the same to the bit as far as cuDNN has a way for it."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        with plain_fp32(device.split(":")[0], precision):
+            yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 @contextlib.contextmanager
@@ -148,7 +163,8 @@ class Stepper:
                 weights=self.weights,
             )
             loss = main + auxiliary
-            loss.backward()  # type: ignore[no-untyped-call]
+            with differentiating(state.device, self.feed.precision):
+                loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             correct = (output.logits.argmax(1) == labels).sum()
             count = torch.full_like(main, len(batch.labels))

@@ -21,6 +21,10 @@ def test_it_prints_how_to_use_the_result(small_dataset, tmp_path, monkeypatch, c
     main([*words, "--json"])
     plain = json.loads(capsys.readouterr().out)
     assert plain == json.loads((tmp_path / "rates" / "rates.json").read_text())
+    several = ["--distort", "brightness", "--distort", "contrast", "--set", "keep=3", "--set", "label_smoothing=0.1"]
+    main([*words, *several])
+    command = capsys.readouterr().out.partition("next: deeper train ")[2].splitlines()[0]
+    assert " ".join(several) in command
     assert len(plain["rates"]) == len(plain["losses"]) == len(plain["smoothed"]) == len(plain["slopes"])
 
 

@@ -189,3 +189,23 @@ def test_folds_of_what_the_weights_were_trained_on_are_refused(pictures: Path, t
     other = tmp_path / "other"
     deeper.build(folder_of(tmp_path / "others", 4), other)
     assert again(other, "fold", **fold).validation is not None
+
+
+def test_a_series_refuses_other_weights_under_the_same_name(pictures: Path, tmp_path: Path) -> None:
+    """Else the mean is over two trainings."""
+    quick = {"arguments.first_filters": 4, "arguments.second_filters": 4, "arguments.hidden": 16, "batch": 8}
+
+    def first(seed: int) -> None:
+        shutil.rmtree(tmp_path / "first", ignore_errors=True)
+        deeper.train(pictures, model="nielsen", out=tmp_path / "first", epochs=1, seed=seed, quiet=True, options=quick)
+
+    def second() -> object:
+        words = {"weights": tmp_path / "first", "out": tmp_path / "second", "epochs": 1, "quiet": True}
+        return deeper.train(pictures, **words, options={"batch": 8}, existing="resume")
+
+    first(0)
+    second()
+    second()
+    first(1)
+    with pytest.raises(RunError, match="was trained with another weights"):
+        second()

@@ -183,3 +183,11 @@ def test_an_evaluation_goes_on_in_smaller_cuts(tmp_path, limited):
         timeout=patient(280),
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_batch_beyond_the_pictures_needs_no_more_than_they_do(small_dataset, tmp_path) -> None:
+    """Its steps have all pictures, which fit; the number that was asked for would need hundreds of gigabytes."""
+    result = deeper.train(
+        small_dataset, model="nielsen", epochs=10, out=tmp_path / "run", quiet=True, options={"batch": 2_000_000}
+    )
+    assert result.reason == "done" and result.step == 10

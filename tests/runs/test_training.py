@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 import tomllib
@@ -331,6 +332,14 @@ def test_early_stopping_reports_the_weights_that_it_keeps(small_dataset, tmp_pat
     assert result.validation.accuracy == kept.accuracy
     again = resume(tmp_path / "run", quiet=True)
     assert again.validation.accuracy == kept.accuracy
+    # Also where the checkpoint of those weights is lost: the bundle has them.
+    checkpoints = tmp_path / "run" / "checkpoints"
+    best, last = Run(tmp_path / "run").step_of("best"), Run(tmp_path / "run").step_of("last")
+    assert best < last
+    shutil.rmtree(checkpoints / f"step-{best:08}")
+    other = evaluate_run(tmp_path / "run", split="validation", checkpoint="last")
+    assert not np.allclose(other.logits, kept.logits, atol=1e-3)
+    np.testing.assert_allclose(resume(tmp_path / "run", quiet=True).validation.logits, kept.logits, atol=1e-4)
 
 
 def test_a_training_shorter_than_the_average_keeps_what_it_learned(small_dataset, tmp_path):

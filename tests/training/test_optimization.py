@@ -22,6 +22,28 @@ def tensorflow_rmsprop(weight, gradients, rate, decay, momentum, epsilon):
     return path
 
 
+def test_a_layer_that_does_not_run_in_every_step():
+    """Stochastic depth: its momentum begins at its first gradient, and the others' are torch's to the bit."""
+    often, seldom, alone = (nn.Parameter(torch.tensor([[1.0, -2.0, 3.0]])) for _ in range(3))
+    ours = build_optimizer(nn.ParameterList([often, seldom]), Sgd(rate=0.1, momentum=0.9))
+    theirs = torch.optim.SGD([alone], lr=0.1, momentum=0.9, nesterov=False, fused=True)
+    for number in range(6):
+        gradient = torch.tensor([[0.3, -0.1, 0.7]]) * (number + 1)
+        often.grad = alone.grad = gradient
+        seldom.grad = gradient if number >= 3 else None
+        ours.step()
+        theirs.step()
+        assert torch.equal(often, alone)
+        assert torch.equal(seldom, torch.tensor([[1.0, -2.0, 3.0]])) == (number < 3)
+
+
+def test_a_network_in_which_nothing_trains_is_refused():
+    frozen = nn.Linear(2, 2).requires_grad_(False)
+    for model in (frozen, nn.Identity()):
+        with pytest.raises(UsageError, match="no weight that trains"):
+            build_optimizer(model, Sgd(rate=0.1))
+
+
 @pytest.mark.parametrize("epsilon", [1.0, 1e-3])
 def test_rmsprop_is_tensorflows(epsilon):
     generator = np.random.default_rng(3)
