@@ -19,6 +19,8 @@ _CELL, _PAIR, _GAP, _PITCH, _LEFT, _MARGIN = 0.52, 0.04, 0.16, 0.72, 2.75, 0.14
 _LETTERS, _LINE = 44, 0.118
 # Pixels of a picture on the sheet.
 _PIXELS = 128
+# Of the explanation's size.
+_LETTERS_PER_INCH = 18
 
 
 def draw_evidence(audit: Audit, path: Path) -> None:
@@ -33,19 +35,23 @@ def draw_evidence(audit: Audit, path: Path) -> None:
     most = max((len(examples) for _, examples in rows), default=1)
     pair = 2 * _CELL + _PAIR
     width = max(figures.WIDTH, _LEFT + most * (pair + _GAP) + _MARGIN)
-    top = 0.62
+    line = (
+        "each pair: a training picture, what the distortion makes of it, and how a judge reads that who never saw it. "
+        f"Counted: read as surely as {OWN_SHARE:.0%} of the other class's own"
+    )
+    explained = figures.wrapped(line, int((width - 2 * _MARGIN) * _LETTERS_PER_INCH))
+    top = 0.46 + 0.16 * len(explained)
     height = top + max(1, len(rows)) * _PITCH + _MARGIN
     with figures.style():
         figure = Figure(figsize=(width, height), facecolor="white")
         title = printable(f"{audit.dataset}: distortions that turn one class into another", 110)
         figure.text(_MARGIN / width, 1 - 0.2 / height, title, weight="bold", va="center", parse_math=False)
-        line = (
-            "each pair: a training picture, what the distortion makes of it, and how a judge reads that who never saw it. "
-            f"Counted: read as surely as {OWN_SHARE:.0%} of the other class's own"
-        )
-        figure.text(_MARGIN / width, 1 - 0.42 / height, line, color=figures.GREY, va="center", fontsize=7.5)
+        for number, part in enumerate(explained):
+            y = 1 - (0.42 + 0.16 * number) / height
+            figure.text(_MARGIN / width, y, part, color=figures.GREY, va="center", fontsize=7.5)
         if not rows:
-            figure.text(_MARGIN / width, 0.5 * _PITCH / height, "nothing is unsafe", va="center")
+            for number, part in enumerate(_nothing_shown(audit, int((width - 2 * _MARGIN) * _LETTERS_PER_INCH * 0.85))):
+                figure.text(_MARGIN / width, (0.5 * _PITCH - 0.18 * number) / height, part, va="center")
         for number, (finding, examples) in enumerate(rows):
             bottom = height - top - (number + 1) * _PITCH + (_PITCH - _CELL) / 2
             middle = (bottom + _CELL / 2) / height
@@ -69,6 +75,17 @@ def draw_evidence(audit: Audit, path: Path) -> None:
                     parse_math=False,
                 )
         figures.save(figure, path, title=title)
+
+
+def _nothing_shown(audit: Audit, letters: int) -> list[str]:
+    """What to say in the place of pictures: that nothing is shown to be unsafe does not make it safe."""
+    undecided = [one for one in audit.findings if one.verdict == "undecided"]
+    if not undecided:
+        return ["nothing is unsafe"]
+    kept = sorted({name for rule in audit.policy().classes.values() for name in rule.never})
+    away = f"; the policy keeps away what is suspected to harm: {', '.join(kept)}" if kept else ""
+    said = f"nothing is shown to be unsafe; {len(undecided):,} of {len(audit.findings):,} pairs are undecided{away}"
+    return figures.wrapped(printable(said, 400), letters)
 
 
 def _words(figure: object, finding: Finding, width: float, middle: float, height: float) -> None:

@@ -37,7 +37,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Draw the sheet."""
-    if arguments.out.suffix not in (".png", ".svg", ".pdf"):
+    if arguments.out.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UsageError(f"--out {printable(arguments.out)}: wanted a name that ends in .png, .svg or .pdf")
     if arguments.pictures < 1:
         raise UsageError(f"--pictures: wanted at least 1, got {arguments.pictures}")

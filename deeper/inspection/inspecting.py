@@ -20,7 +20,7 @@ from deeper.inspection.clock import Clock
 from deeper.inspection.examining import Examined, examine, no_judge, no_question, unexamined
 from deeper.inspection.gallery import looked_at, shown_size
 from deeper.inspection.reading import Judge
-from deeper.inspection.result import Against, Cause, Evidence, Inspection, Slice
+from deeper.inspection.result import Against, Cause, Evidence, Inspection, JudgeFacts, Slice
 from deeper.inspection.slices import find_slices
 from deeper.inspection.subject import HELD_OUT, Subject, open_subject
 from deeper.inspection.suggestion import without
@@ -119,7 +119,7 @@ def inspect(
             filter(
                 None,
                 (
-                    verdicts.of_all(evidence, len(wrong), reason),
+                    verdicts.of_all(evidence, len(wrong), reason or _weakness(found.facts)),
                     verdicts.of_backlog(evaluation.accuracy, evaluation.interval[1], found.facts),
                     f"({_TEST}.)" if diagnosis else "",
                 ),
@@ -197,6 +197,10 @@ def _against(subject: Subject, evaluation: Evaluation, other: str | Path, device
         interval=pair.interval,
         p_value=pair.p_value,
     )
+
+
+def _weakness(judge: JudgeFacts | None) -> str:
+    return verdicts.weakness(judge) if judge is not None and judge.weak else ""
 
 
 def _notes(subject: Subject, found: Examined, reason: str) -> list[str]:

@@ -45,7 +45,7 @@ class Suspect:
     `leak`: correlation of the two pictures' pixels; `outlier`: z / (z + 4), where z is how many deviations it
     lies beyond the usual distance to its neighbours."""
     reasons: tuple[Reason, ...]
-    """The one that decided its rank first."""
+    """The one that decided its rank first; none where a list of somebody else's gives none."""
     detail: str = ""
     """In words."""
     neighbours: tuple[Neighbour, ...] = ()
@@ -158,7 +158,7 @@ def read_suspects(path: str | Path) -> list[Suspect]:
                 given=row["given"],
                 suggested=row["suggested"],
                 confidence=_number(row["confidence"]),
-                reasons=reasons or ("label",),  # type: ignore[arg-type]  # just looked up
+                reasons=reasons,  # type: ignore[arg-type]  # just looked up
                 detail=row["detail"],
                 neighbours=tuple(near.get(row["id"], ())),
             )

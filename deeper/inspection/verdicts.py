@@ -41,6 +41,11 @@ def p_text(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
+def weakness(judge: JudgeFacts) -> str:
+    """Why a weak judge's readings carry no verdict."""
+    return f"the judge is right on only {judge.accuracy:.0%} of training pictures that it did not learn from"
+
+
 def of_evidence(one: Evidence, judge: JudgeFacts) -> str:
     """One distortion's sentence, without its cause."""
     name = plainly(one.distortion)
@@ -49,7 +54,7 @@ def of_evidence(one: Evidence, judge: JudgeFacts) -> str:
     if one.method == "none":
         return f"The {name} cannot change grey pictures."
     if judge.weak:
-        return f"Not enough evidence on the {name}: the judge is right on only {judge.accuracy:.0%} of the pictures."
+        return f"Not enough evidence on the {name}: {weakness(judge)}."
     if one.distortion in _UNDONE:
         like = f"the predicted class {_UNDONE[one.distortion]}"
     else:

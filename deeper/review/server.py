@@ -74,6 +74,11 @@ class ReviewServer(ThreadingHTTPServer):
         self.address = f"http://{HOST}:{self.port}/?key={self.key}"
 
 
+def _seen(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The decision that the page shows, where it says so."""
+    return {"seen": wanted["seen"]} if "seen" in wanted else {}
+
+
 class _Refused(Exception):
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
@@ -142,9 +147,12 @@ class _Handler(BaseHTTPRequestHandler):
             whole = type(number) is int and isinstance(kind, str) and (to is None or type(to) is int)
             if not whole:
                 raise UsageError("wanted number, decision and, to relabel, to")
-            self._send_json(self.server.session.decide(number, kind, to))  # type: ignore[arg-type]
+            self._send_json(self.server.session.decide(number, kind, to, **_seen(wanted)))  # type: ignore[arg-type]
         elif self.path == "/undo":
-            self._send_json(self.server.session.undo())
+            number = wanted.get("number")
+            if number is not None and type(number) is not int:
+                raise UsageError("wanted a number, or none for the latest decision")
+            self._send_json(self.server.session.undo(number, **_seen(wanted)))
         else:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such thing to do")
 

@@ -25,6 +25,8 @@ _EXACT = 256
 # Zero-width non-joiner and joiner, which belong to how a name is written.
 _JOINERS = "\u200c", "\u200d"
 _PARTS = re.compile("([\u200c\u200d])")
+# Of a page that does not say which decision it shows.
+_UNSAID: Any = object()
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,9 @@ class Session:
                 "suspects": [self._plain(one, latest.get(one.id)) for one in self.suspects],
             }
 
-    def decide(self, number: int, kind: str, to: int | None) -> dict[str, Any]:
-        """Write a decision about a suspect. `to`: index of a class, for `relabel` alone.
+    def decide(self, number: int, kind: str, to: int | None, *, seen: Any = _UNSAID) -> dict[str, Any]:
+        """Write a decision about a suspect. `to`: index of a class, for `relabel` alone. `seen`: the decision that is
+        shown where this one is taken; where another holds by now, nothing is written, and `elsewhere` says so.
 
         Raises: UsageError, for a number, decision or class that is none; StorageError.
         """
@@ -100,6 +103,8 @@ class Session:
         suspect = self.suspects[number]
         label = self._given(suspect)
         with self._lock:
+            if self._is_other(number, seen):
+                return {**self._state(number), "elsewhere": True}
             # Giving a picture the class that it has means keeping it.
             keeps = to is not None and classes[to] == label
             self.corrections.decide(
@@ -112,14 +117,27 @@ class Session:
             )
             return self._state(number)
 
-    def undo(self) -> dict[str, Any]:
-        """Take back the latest decision about one of the suspects. Raises: UsageError, when there is none."""
+    def undo(self, number: int | None = None, *, seen: Any = _UNSAID) -> dict[str, Any]:
+        """Take back the latest decision about a suspect, without a `number` the latest of all. `seen`: as in `decide`.
+
+        Raises: UsageError, when there is none.
+        """
         with self._lock:
-            mine = [identifier for identifier in self.corrections.made if identifier in self._numbers]
-            if not mine:
-                raise UsageError("nothing was decided yet: there is nothing to take back")
-            self.corrections.undo(mine[-1])
-            return self._state(self._numbers[mine[-1]])
+            if number is None:
+                made = [identifier for identifier in self.corrections.made if identifier in self._numbers]
+                if not made:
+                    raise UsageError("nothing was decided yet: there is nothing to take back")
+                number = self._numbers[made[-1]]
+            elif not 0 <= number < len(self.suspects):
+                raise UsageError(f"no suspect {number}; there are {len(self.suspects)}")
+            if self._is_other(number, seen):
+                return {**self._state(number), "elsewhere": True}
+            self.corrections.undo(self.suspects[number].id)
+            return self._state(number)
+
+    def _is_other(self, number: int, seen: Any) -> bool:
+        """Whether somebody else, in another window, decided meanwhile."""
+        return seen is not _UNSAID and seen != self._decision(self._latest().get(self.suspects[number].id))
 
     def picture(self, number: int) -> tuple[bytes, str]:
         """A picture for the page, and its media type. Pixels only: no EXIF, no place, none of the file's own bytes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from deeper.records import BuildOptions, Dataset, build, open_source
 from deeper.runs.auditing import warn_before_training
 from deeper.training.events import DetailDone
 from deeper.training.options import Options
+from tests.drawn import words_cut_off
 
 FLIPS = [parse("horizontal_flip"), parse("vertical_flip")]
 HARMLESS = [parse("translation=0.036"), parse("rotation=3"), parse("brightness=0.1")]
@@ -60,7 +62,9 @@ def test_the_policy_forbids_what_was_found_and_nothing_else(flipped: Audit) -> N
     assert "o" not in rules and "x" not in rules
 
 
-def test_evidence_shows_training_pictures_and_their_mirror_images(flipped: Audit, tmp_path: Path) -> None:
+def test_evidence_shows_training_pictures_and_their_mirror_images(
+    flipped: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     findings = [one for one, _ in flipped.evidence]
     assert {(one.class_name, one.target) for one in findings if one.distortion == "horizontal_flip"} >= set(
         ACROSS.items()
@@ -74,7 +78,15 @@ def test_evidence_shows_training_pictures_and_their_mirror_images(flipped: Audit
     draw_evidence(flipped, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as image:
         assert image.width > 1000 and image.height > 100 * len(findings)
+    lost = words_cut_off(monkeypatch)
     draw_evidence(flipped, tmp_path / "again.png")
+    # Where nothing is shown to be unsafe, that says no more than it does.
+    findings = tuple(replace(one, verdict="undecided", suspected=True) for one in flipped.findings)
+    empty = replace(flipped, findings=findings, evidence=())
+    draw_evidence(empty, tmp_path / "empty.svg")
+    said = (tmp_path / "empty.svg").read_text()
+    assert "nothing is shown to be unsafe" in said and "keeps away" in said
+    assert not lost
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
 
 

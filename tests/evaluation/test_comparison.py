@@ -14,6 +14,7 @@ from deeper.errors import UsageError
 from deeper.evaluation import Comparison, Evaluation, align, compare
 from deeper.evaluation.comparison_figure import draw
 from deeper.evaluation.comparison_table import escaped, latex
+from tests.drawn import words_cut_off
 
 
 def judged(right: list[bool], *, ids=None, classes=("a", "b"), order=None) -> Evaluation:
@@ -125,6 +126,14 @@ def test_the_other_kinds_of_figure(comparison, tmp_path, name):
     # Both colours are there: something was drawn, and the verdicts with it.
     for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)):
         assert (pixels == colour).all(axis=2).sum() > 100
+
+
+def test_no_word_is_cut_off_whatever_the_names(comparison, tmp_path, monkeypatch):
+    lost = words_cut_off(monkeypatch)
+    long = "inception_v3-fine-tuned-with-a-long-name-"
+    for names in (("a", "b"), (f"{long}1", f"{long}2"), ("W" * 40, "M" * 40, "a")):
+        draw(compare(dict(zip(names, map(judged, (GOOD, BAD, BAD)), strict=False))), tmp_path / "figure.png")
+    assert not lost
 
 
 def test_another_ending_is_refused(comparison, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deeper.errors import UsageError
 from deeper.records import Dataset
 from deeper.records import info as dataset_info
 from deeper.records.corrections import Corrections, Decision, read_corrections
@@ -34,6 +35,30 @@ def test_keeping_an_earlier_correction_is_shown_undone_and_built_as_meant(datase
     assert session.undo()["decision"] == {"kind": "relabel", "to": given}
     assert session.undo()["decision"] is None
     assert read_corrections(path) == {}
+
+
+def test_two_windows_do_not_overwrite_each_other_unseen(dataset: Dataset) -> None:
+    session = open_session(dataset.path)
+    to = next(number for number, name in enumerate(dataset.classes) if name != session.suspects[0].given)
+    first = session.decide(0, "relabel", to, seen=None)
+    assert first["decision"] == {"kind": "relabel", "to": to} and "elsewhere" not in first
+    # The other window still shows it undecided: it is told, and nothing is written.
+    told = session.decide(0, "exclude", None, seen=None)
+    assert told["elsewhere"] and told["decision"] == first["decision"] == session.describe()["suspects"][0]["decision"]
+    # Having seen it, it may change it.
+    changed = session.decide(0, "exclude", None, seen=told["decision"])["decision"]
+    session.decide(1, "keep", None, seen=None)
+    # The first window takes back its own decision, not the latest of all; but not what it has not seen.
+    assert session.undo(0, seen=first["decision"]) == {
+        "number": 0,
+        "decision": changed,
+        "decided": 2,
+        "elsewhere": True,
+    }
+    assert session.undo(0, seen=changed)["decision"] == first["decision"]
+    assert session.undo()["number"] == 1
+    with pytest.raises(UsageError, match="no suspect"):
+        session.undo(len(session.suspects))
 
 
 def test_the_command_can_be_pasted_and_knows_of_earlier_corrections(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from html import escape
 
 from deeper.evaluation.calibration import Bin
 
-_LABELS, _PLOT, _ROW = 330, 300, 24
+_LABELS, _PLOT, _ROW = 420, 300, 24
 
 
 @dataclass(frozen=True)

@@ -188,13 +188,13 @@ def _omitted(found: Inspection, data: dict[str, Any]) -> str:
 def _confusion(found: Inspection) -> dict[str, Any]:
     confusion = found.evaluation.confusion
     if len(confusion) <= _MATRIX:
-        return {"matrix": confusion.tolist(), "pairs": []}
+        return {"matrix": confusion.tolist(), "pairs": [], "allPairs": 0}
     off = confusion.copy()
     np.fill_diagonal(off, 0)
     order = np.argsort(-off, axis=None, kind="stable")[:_PAIRS]
     rows, columns = np.unravel_index(order, off.shape)
     pairs = [[int(row), int(column), int(off[row, column])] for row, column in zip(rows, columns) if off[row, column]]
-    return {"matrix": None, "pairs": pairs}
+    return {"matrix": None, "pairs": pairs, "allPairs": int(np.count_nonzero(off))}
 
 
 def _json(plain: Any) -> str:

@@ -153,7 +153,9 @@ if (gallery) {
     place.append(make("div", { class: "wide" }, make("table", { class: "matrix" }, make("thead", {}, head), make("tbody", {}, ...body))));
   } else {
     const most = Math.max(1, ...data.pairs.map((pair) => pair[2]));
-    place.append(make("p", { class: "explain" }, "The most frequent confusions; each chooses its errors below."),
+    place.append(make("p", { class: "explain" }, data.allPairs > data.pairs.length
+      ? `The ${data.pairs.length} most frequent of ${data.allPairs.toLocaleString("en")} confusions; each chooses its errors below.`
+      : "All confusions, the most frequent first; each chooses its errors below."),
       make("ul", { class: "confused matrix" }, ...data.pairs.map(([label, predicted, count]) =>
         make("li", {}, confusionButton(label, predicted, count, most, `${data.classes[label]} → ${data.classes[predicted]}: ${count}`)))));
   }

@@ -13,7 +13,7 @@ const REASONS = {
 const DONE = { keep: "kept", exclude: "excluded", unsure: "unsure" };
 
 const at = (id) => document.getElementById(id);
-const state = { names: [], suspects: [], number: 0, quick: [], busy: false, option: -1, file: "", earlier: "", again: false };
+const state = { names: [], suspects: [], number: 0, quick: [], busy: false, option: -1, file: "", earlier: "", again: false, mine: [] };
 
 const current = () => state.suspects[state.number];
 const decidedCount = () => state.suspects.filter((one) => one.decision).length;
@@ -63,9 +63,10 @@ function show(number, { focus = false } = {}) {
   picture.classList.toggle("small", Math.max(...suspect.size) <= 128);
   at("identity").textContent = `${suspect.id} · ${suspect.split} · ${suspect.size[0]} × ${suspect.size[1]}`;
 
-  at("reason").textContent = suspect.reasons.map((one) => REASONS[one]).join(" · ");
-  at("reason").dataset.reason = suspect.reasons[0];
-  at("confidence").textContent = `${Math.round(100 * suspect.confidence)} %`;
+  // A list of somebody's own may give neither.
+  at("reason").textContent = suspect.reasons.map((one) => REASONS[one]).join(" · ") || "From your list";
+  at("reason").dataset.reason = suspect.reasons[0] ?? "listed";
+  at("confidence").textContent = suspect.reasons.length ? `${Math.round(100 * suspect.confidence)} %` : "";
   const other = suspect.suggested !== null && suspect.suggested !== suspect.given;
   at("asked").textContent = other
     ? `Is it ${names[suspect.given]}, or ${names[suspect.suggested]}?`
@@ -123,7 +124,7 @@ function showNeighbours(suspect, other) {
     image.loading = "lazy";
     image.className = suspect.size[0] <= 128 ? "small" : "";
     item.append(image, make("strong", state.names[near.label]), make("small", near.split));
-    item.title = near.id;
+    item.title = `${state.names[near.label]} · ${near.id}`;
     return item;
   });
   at("neighbours").replaceChildren(...list);
@@ -173,13 +174,24 @@ function speak(text) {
   at("spoken").textContent = text;
 }
 
+/** Takes over what holds now; whether that was decided in another window meanwhile, in which case nothing was written. */
+function elsewhere(answer) {
+  state.suspects[answer.number].decision = answer.decision;
+  if (!answer.elsewhere) return false;
+  show(answer.number, { focus: true });
+  const now = answer.decision ? said(answer.decision) : "taken back";
+  problem(`Decided in another window meanwhile: ${state.suspects[answer.number].id} ${now}. Nothing was changed; decide again to change it.`);
+  return true;
+}
+
 async function decide(kind, to = null) {
   if (state.busy) return;
   state.busy = true;
   const { number } = state;
   try {
-    const answer = await ask("/decide", { number, decision: kind, to });
-    state.suspects[number].decision = answer.decision;
+    const answer = await ask("/decide", { number, decision: kind, to, seen: state.suspects[number].decision });
+    if (elsewhere(answer)) return;
+    state.mine.push(number);
     problem("");
     const words = said(answer.decision);
     at("saved").textContent = `Saved: ${state.suspects[number].id} ${words}`;
@@ -198,8 +210,11 @@ async function undo() {
   if (state.busy) return;
   state.busy = true;
   try {
-    const answer = await ask("/undo", {});
-    state.suspects[answer.number].decision = answer.decision;
+    // This window's own latest decision; where it has taken none yet, the latest of all.
+    const number = state.mine.at(-1);
+    const answer = await ask("/undo", number === undefined ? {} : { number, seen: state.suspects[number].decision });
+    state.mine.pop();
+    if (elsewhere(answer)) return;
     problem("");
     at("saved").textContent = `Taken back: ${state.suspects[answer.number].id}`;
     show(answer.number, { focus: true });
