@@ -122,10 +122,15 @@ def main(arguments: Arguments) -> None:
         print(f"{printable(one.name)}: {opened_by.engine} {opened_by.precision}, {printable(one.path)}")
     if everywhere and not arguments.allow_host:
         print("other machines can connect but get 421: allow the name or address that they use with --allow-host NAME")
-    print(f"serving on {address}  (Ctrl-C ends)", flush=True)
     if arguments.host not in ("127.0.0.1", "localhost", "::1") and token is None:
         logging.getLogger("deeper.serving").warning("anyone who can reach this address can ask: consider --token-file")
-    run(application(models, options), listening, limits)
+    # Told last: who reads the address may ask at once, and end the server by Ctrl-C.
+    run(
+        application(models, options),
+        listening,
+        limits,
+        lambda: print(f"serving on {address}  (Ctrl-C ends)", flush=True),
+    )
 
 
 def _check_numbers(arguments: Arguments) -> None:

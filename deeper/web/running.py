@@ -4,6 +4,7 @@ answers."""
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -31,8 +32,20 @@ def bound(host: str, port: int) -> socket.socket:
     return one
 
 
-def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
-    """Not yet running."""
+class _Server(uvicorn.Server):
+    """Says when it is ready: only from then on an interrupt ends it as it should."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready()
+
+
+def server(app: ASGIApp, limits: Limits, ready: Callable[[], None] = lambda: None) -> uvicorn.Server:
+    """Not yet running. `ready`: called once it answers."""
     config = uvicorn.Config(
         app,
         http=patient(limits),
@@ -47,9 +60,9 @@ def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
         h11_max_incomplete_event_size=limits.header_bytes,
         backlog=_BACKLOG,
     )
-    return uvicorn.Server(config)
+    return _Server(config, ready)
 
 
-def run(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
-    """Serve until SIGINT or SIGTERM; then take no more, answer what was taken, and return."""
-    server(app, limits).run(sockets=[listening])
+def run(app: ASGIApp, listening: socket.socket, limits: Limits, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGINT or SIGTERM; then take no more, answer what was taken, and return. `ready`: as in `server`."""
+    server(app, limits, ready).run(sockets=[listening])
