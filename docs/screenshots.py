@@ -10,6 +10,7 @@ than 300 kB.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -80,7 +81,11 @@ def report(page: Any, folder: Path) -> None:
         assert not code, output
     page.goto(found.as_uri())
     page.wait_for_timeout(2_000)
-    page.screenshot(path=IMAGES / "report.png")
+    # From the verdict to the first exhibits: what the captions speak of.
+    exhibit = page.locator(".strip").nth(1).bounding_box()
+    assert exhibit
+    clip = {"x": 0, "y": 0, "width": 1200, "height": exhibit["y"] + exhibit["height"] + 24}
+    page.screenshot(path=IMAGES / "report.png", full_page=True, clip=clip)
 
 
 def serve(page: Any, folder: Path) -> None:
@@ -185,6 +190,8 @@ def main() -> None:
     shots = {name: shot for name, shot in SHOTS.items() if not arguments.names or Path(name).stem in arguments.names}
     if len(shots) < len(arguments.names):
         parser.error(f"no such picture; there are {' '.join(Path(name).stem for name in SHOTS)}")
+    if not (Path(os.environ.get("DEEPER_DATA", "")) / "mnist").is_dir():
+        parser.error("set DEEPER_DATA to a folder that holds mnist/: the pages speak of its digits")
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = arguments.place or Path(name)
         if set(shots.values()) - set(DRAWN) and not (folder / "datasets" / "photos").exists():

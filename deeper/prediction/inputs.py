@@ -75,6 +75,9 @@ def _everywhere(pattern: str) -> Iterator[str | Failed]:
     parts = pattern.split(os.sep)
     fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     root = os.sep.join(parts[:fixed]) or (os.sep if pattern.startswith(os.sep) else os.curdir)
+    if not os.path.isdir(root):
+        yield Failed(pattern, "no file matches this pattern")
+        return
     try:
         found = walk(Path(root))
     except (SourceError, OSError) as error:

@@ -121,7 +121,8 @@ def test_a_pattern_goes_into_no_circle(tmp_path, monkeypatch) -> None:
     named = list(find(["**"]))
     assert [one for one in named if isinstance(one, str)] == ["p/a.png", "p/sub/b.jpg", "p/sub/in/c.png"]
     assert {one.source for one in named if isinstance(one, Failed)} == {"p/one", "p/two", "p/sub/three"}
-    assert [one.reason for one in find(["p/**/*.bmp"])] == ["no file matches this pattern"]
+    for nothing in ("p/**/*.bmp", "nowhere/**", "p/a.png/**/*"):
+        assert [one.reason for one in find([nothing])] == ["no file matches this pattern"]
 
 
 def test_a_list_on_a_closed_input_is_one_line(monkeypatch) -> None:
