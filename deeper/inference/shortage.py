@@ -43,7 +43,7 @@ def kept_bytes(forward: Callable[[], object]) -> int:
         if not tensor.is_leaf:
             storage = tensor.untyped_storage()
             seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output that its own graph holds would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         result = forward()  # its graph is alive until here, so that no storage is used twice

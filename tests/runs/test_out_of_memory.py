@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
 import sys
 
 import pytest
+import torch
 
 import deeper
 from deeper.errors import MemoryShortageError
@@ -191,3 +193,19 @@ def test_a_batch_beyond_the_pictures_needs_no_more_than_they_do(small_dataset, t
         small_dataset, model="nielsen", epochs=10, out=tmp_path / "run", quiet=True, options={"batch": 2_000_000}
     )
     assert result.reason == "done" and result.step == 10
+
+
+def test_a_training_leaves_no_tensor_behind(small_dataset, tmp_path) -> None:
+    """A series trains many networks in one process; what a graph held of itself stayed with each of them."""
+
+    def alive() -> int:
+        gc.collect()
+        return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+    def train(name: str) -> None:
+        deeper.train(small_dataset, model="nielsen", epochs=1, out=tmp_path / name, quiet=True)
+
+    train("first")  # what is made once and kept
+    before = alive()
+    train("second")
+    assert alive() <= before
