@@ -21,8 +21,9 @@ from deeper.inference import check_device, predictor
 from deeper.models import Architecture, create
 from deeper.models.tensors import flaw
 
-# How often a bundle is read again because it was replaced while it was read.
-_ATTEMPTS = 5
+# How often a bundle is read again because it was replaced while it was read: each time a writer was quicker than a reader
+# whose processor is busy with others.
+_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, eq=False)
