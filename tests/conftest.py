@@ -29,8 +29,9 @@ settings.register_profile("long", deadline=None, max_examples=2000, suppress_hea
 settings.load_profile("ci")
 
 
-# The rooms whose tests take longest go last, so that a machine too slow for all of them has run the rest.
-_LAST = ("review", "serving", "inspection", "audit", "docs", "guide")
+# The rooms whose tests take longest go last, so that a machine too slow for all of them has run the rest. The longest
+# tests of all, the guide's, not at the very end, where one worker would wait for the other.
+_LAST = ("guide", "review", "serving", "inspection", "audit", "docs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
