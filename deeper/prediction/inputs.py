@@ -15,7 +15,7 @@ from deeper.errors import DeeperError, SourceError, UsageError
 from deeper.prediction.answers import Failed, Named, Pause
 from deeper.prediction.classifier import surprise
 from deeper.prediction.video import is_video, read_ahead
-from deeper.records.sources.walk import Found, walk
+from deeper.records.sources.walk import Found, Walk, walk
 
 # Seconds without a line after which those that came are answered.
 _IDLE = 0.1
@@ -37,7 +37,7 @@ def find(paths: Sequence[str], listed: TextIO | None = None) -> Iterator[str | F
             matches = sorted(glob.glob(path))
             if not matches:
                 yield Failed(path, "no file matches this pattern")
-            for match in _outermost(matches):
+            for match in matches:
                 yield from _inside(match)
         else:
             yield from _inside(path)
@@ -75,22 +75,27 @@ def _everywhere(pattern: str) -> Iterator[str | Failed]:
     parts = pattern.split(os.sep)
     fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     root = os.sep.join(parts[:fixed]) or (os.sep if pattern.startswith(os.sep) else os.curdir)
-    if not os.path.isdir(root):
-        yield Failed(pattern, "no file matches this pattern")
+    nothing = Failed(pattern, "no file matches this pattern")
+    found = _listed(root, pattern) if os.path.isdir(root) else nothing
+    if isinstance(found, Failed):
+        yield found
         return
-    try:
-        found = walk(Path(root))
-    except (SourceError, OSError) as error:
-        yield Failed(pattern, str(error))
-        return
-    above = os.path.join(Path(root), "") if root != os.curdir else ""
-    named = {one.path.removeprefix(above): one for one in found.files}
-    matching = sorted(name for name in named if _matches(name.split(os.sep), parts[fixed:]))
-    yield from (os.path.join(root, name) if fixed else name for name in matching)
+    front, above = (root, os.path.join(Path(root), "")) if fixed else ("", "")
+    names = [one.path.removeprefix(above) for one in found.files]
+    matching = sorted(name for name in names if _matches(name.split(os.sep), parts[fixed:]))
+    yield from (os.path.join(front, name) for name in matching)
     lost = [one for one in found.rejected if _matches(one.id.split("/"), parts[fixed:])]
-    yield from (Failed(os.path.join(root, one.id) if fixed else one.id, one.reason) for one in lost)
+    yield from (Failed(os.path.join(front, one.id), one.reason) for one in lost)
     if not matching and not lost:
-        yield Failed(pattern, "no file matches this pattern")
+        yield nothing
+
+
+def _listed(folder: str, given: str) -> Walk | Failed:
+    """What lies below a folder, or why that cannot be told, of what was `given`."""
+    try:
+        return walk(Path(folder))
+    except (SourceError, OSError) as error:
+        return Failed(given, str(error))
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -102,25 +107,13 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
-def _outermost(matches: Sequence[str]) -> Iterator[str]:
-    """Without what lies in a folder that matched too: the folder is gone through."""
-    folders = {os.path.normpath(match) for match in matches if os.path.isdir(match)}
-    for match in matches:
-        above = os.path.dirname(os.path.normpath(match))
-        while above not in folders and above != os.path.dirname(above):
-            above = os.path.dirname(above)
-        if above not in folders:
-            yield match
-
-
 def _inside(path: str) -> Iterator[str | Failed]:
     if not os.path.isdir(path):
         yield path
         return
-    try:
-        found = walk(Path(path))
-    except (SourceError, OSError) as error:
-        yield Failed(path, str(error))
+    found = _listed(path, path)
+    if isinstance(found, Failed):
+        yield found
         return
     # Names begin as the folder was given, also with "./", which `Path` leaves out.
     above = os.path.join(Path(path), "")
