@@ -18,6 +18,15 @@ def off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("DEEPER_KERNELS", raising=False)
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The compiler does not optimise: seconds instead of a quarter of a minute for each library."""
+    compiler = tmp_path / "quick"
+    compiler.write_text('#!/bin/sh\nexec c++ "$@" -O0\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+
+
 def test_built_once(tmp_path: Path) -> None:
     assert kernels.prepare() is None and library.active() is not None
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "kernels").iterdir()}
@@ -30,6 +39,7 @@ def test_built_once(tmp_path: Path) -> None:
     assert library.active() is not None
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("kept", "noted"), [(0.5, True), (0, False)], ids=["cut", "empty and no hash"])
 def test_a_library_that_was_cut_is_built_again(tmp_path: Path, kept: float, noted: bool) -> None:
     """As a full disk or a crash leaves it; loading a cut one could end the process, so its hash is asked first."""
@@ -45,6 +55,7 @@ def test_a_library_that_was_cut_is_built_again(tmp_path: Path, kept: float, note
     assert built.stat().st_size == len(whole)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_library_that_cannot_be_loaded_is_built_again_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tried: list[int] = []
 
@@ -62,6 +73,7 @@ def test_a_library_that_cannot_be_loaded_is_built_again_once(monkeypatch: pytest
     assert "invalid ELF header" in str(kernels.prepare()) and len(tried) == 4
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no owners here")
 def test_a_folder_that_others_write_to_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert kernels.prepare() is None
