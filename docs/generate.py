@@ -3,7 +3,7 @@
 Every `console` block under docs/verbs is run in the folder that `docs/commands.py` prepares (24,000 of MNIST's digits as
 a folder of pictures), those that tests leave out as well, and its output replaced by what came. The pages come in the
 order in which people use the verbs, so that each finds what those before it have made. Names of this machine's folders,
-its free ports and what a terminal draws over are taken out; long lines are wrapped. About ten minutes of one core.
+its free ports and what a terminal draws over are taken out; long lines are wrapped. From ten minutes to half an hour of one core.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import commands
 
+# Seconds that one command may take: `deeper demo` on a slow machine, one thread, beside other work.
+_PATIENCE = 1_800
 # Of more lines than this the middle is left out: a page shows what a command prints, not all of it.
 _LONGEST = 34
 # Lines that a terminal draws over (a bar, with the time that is left), and a server's farewell.
@@ -77,7 +79,7 @@ def rewrite(page: Path, folder: Path) -> None:
             if not line.startswith("$ "):
                 continue
             command = commands.Command(page, 0, line[2:])
-            code, output = commands.run(command.words, folder)
+            code, output = commands.run(command.words, folder, timeout=_PATIENCE)
             if code:
                 raise RuntimeError(f"{command} → {code}: {output}")
             lines += ["", line] if len(lines) > 1 else [line]
