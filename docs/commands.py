@@ -34,6 +34,8 @@ _SKIPPED = re.compile(r"<!-- not run: (.+?) -->\s*$", re.DOTALL)
 _PROGRAMS = ("deeper", "pip", "python", "python3", "make", "curl", "source", "ssh", "git", "docker", ".venv/bin/pip")
 # As wide as a page shows without scrolling.
 COLUMNS = 92
+# Seconds that one command may take: `deeper demo` by one thread of a slow machine, beside other work.
+PATIENCE = 1_800
 # Verbs that go on until they are interrupted.
 SERVERS = ("board", "review", "serve")
 
@@ -144,7 +146,7 @@ def prepare_example(folder: Path) -> None:
     prepare(folder, pictures=24_000 if has_mnist else 12_000, source="mnist" if has_mnist else "digits", epochs=None)
 
 
-def run(words: list[str], folder: Path, timeout: float = 280, *, epochs: int | None = None) -> tuple[int, str]:
+def run(words: list[str], folder: Path, timeout: float = PATIENCE, *, epochs: int | None = None) -> tuple[int, str]:
     """Run `deeper …` there: its exit code and what it printed. A server is interrupted once it has named its address.
 
     A target that an earlier command has made is removed first: every page begins as if it were the first. `epochs`: a

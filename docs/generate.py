@@ -22,8 +22,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import commands
 
-# Seconds that one command may take: `deeper demo` on a slow machine, one thread, beside other work.
-_PATIENCE = 1_800
 # Of more lines than this the middle is left out: a page shows what a command prints, not all of it.
 _LONGEST = 34
 # Lines that a terminal draws over (a bar, with the time that is left), and a server's farewell.
@@ -79,7 +77,7 @@ def rewrite(page: Path, folder: Path) -> None:
             if not line.startswith("$ "):
                 continue
             command = commands.Command(page, 0, line[2:])
-            code, output = commands.run(command.words, folder, timeout=_PATIENCE)
+            code, output = commands.run(command.words, folder)
             if code:
                 raise RuntimeError(f"{command} → {code}: {output}")
             lines += ["", line] if len(lines) > 1 else [line]

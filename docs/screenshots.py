@@ -120,7 +120,7 @@ def console(page: Any, folder: Path) -> None:
 
 
 def _drawn(words: str, folder: Path, name: str) -> None:
-    code, output = commands.run(["deeper", *words.split()], folder, timeout=1_800)
+    code, output = commands.run(["deeper", *words.split()], folder)
     if code:
         raise RuntimeError(f"deeper {words}: {output}")
     shutil.copyfile(folder / name, IMAGES / Path(name).name)

@@ -1,52 +1,121 @@
-"""A network's graph for TensorBoard, with the names that the network's author gave its parts.
+"""A network's graph for TensorBoard, with the names that its author gave its parts: `NielsenNet/conv1/convolution/conv2d`.
 
-torch's exporter names a node `Wrapper/Sequential[body]/Conv2d[first]/input.3`. Here it is
-`NielsenNet/body/first/convolution`; constants, list builders and the like, which make up half of the nodes and say
-nothing, are left out.
+The network runs once, on one picture, while every call of an operator is watched: what it is given and what it returns,
+told by the tensors' identity, and which module is running. So there is nothing that a network must do without to be
+drawn, and nothing stays behind: `torch.jit.trace`, by which torch's own exporter goes, keeps every graph that it has
+seen for as long as the process lives, and is deprecated.
 """
 
 from __future__ import annotations
 
 import copy
-import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from deeper.models import kernels
 from deeper.models.noise import Dropout
-from deeper.monitor.scopes import own_part
+from deeper.monitor.scopes import layer_name, own_part
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.graph_pb2 import GraphDef
     from torch.utils.tensorboard import SummaryWriter
 
-_SCOPE = re.compile(r"^.*\[(.*)\]$")
-# Nodes of these kinds carry no work. What they feed keeps its other inputs.
-_SILENT = (
-    "prim::Constant",
-    "prim::ListConstruct",
-    "prim::TupleConstruct",
-    "prim::NumToTensor",
-    "aten::Int",
-    "aten::size",
-)
+# Of an operator's other arguments so many characters are shown.
+_LONGEST = 200
 
 
-class _Tensors(nn.Module):
-    """A network that returns plain tensors, which is all that tracing takes."""
+class _Recorder(TorchFunctionMode):
+    """The graph of what runs while this mode is on: `graph`, and `makers`, the node behind each tensor.
+
+    `scopes`: the modules that run now, outermost first.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        from tensorboard.compat.proto.graph_pb2 import GraphDef
+        from tensorboard.compat.proto.versions_pb2 import VersionDef
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        output = self.model(images)
-        if isinstance(output, Tensor):
-            return (output,)
-        return (output.logits, *output.aux)
+        self.graph = GraphDef(versions=VersionDef(producer=22))
+        self.scopes: list[str] = [type(model).__name__]
+        # The tensors are held, so that none takes the identity of another one.
+        self.makers: dict[int, tuple[str, Tensor]] = {}
+        self._names: dict[str, int] = {}
+        self._weights = {
+            id(tensor): (f"{self.scopes[0]}/{layer_name(name)}", kind)
+            for kind, tensors in (("Parameter", model.named_parameters()), ("Buffer", model.named_buffers()))
+            for name, tensor in tensors
+        }
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        # Asked before it runs: what works in place gives back the tensor that it was given.
+        given = list(dict.fromkeys(self._sources((args, kwargs))))
+        result = func(*args, **(kwargs or {}))
+        made = list(_tensors(result))
+        if made:
+            self.add(f"{self.scopes[-1]}/{_operator(func)}", _operator(func), given, made, _others(args, kwargs))
+        return result
+
+    def add(self, name: str, kind: str, given: Sequence[str], made: Sequence[Tensor], others: str = "") -> None:
+        """A node, numbered where there is one of its name, that makes these tensors of those nodes'."""
+        from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+
+        number = self._names.get(name, 0)
+        self._names[name] = number + 1
+        node = self.graph.node.add(name=f"{name}_{number}" if number else name, op=kind, input=given)
+        shapes = [TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in one.shape]) for one in made]
+        node.attr["_output_shapes"].CopyFrom(AttrValue(list=AttrValue.ListValue(shape=shapes)))
+        if others:
+            node.attr["arguments"].s = others.encode()
+        self.makers.update({id(one): (node.name, one) for one in made})
+
+    def _sources(self, values: Any) -> Iterator[str]:
+        """The nodes that made these tensors. What nobody made is a weight, or a number of the network's own."""
+        for tensor in _tensors(values):
+            if id(tensor) not in self.makers and id(tensor) in self._weights:
+                self.add(*self._weights[id(tensor)], [], [tensor])
+            if id(tensor) in self.makers:
+                yield self.makers[id(tensor)][0]
+
+    # What modules are told when they begin and end
+
+    def enter(self, name: str) -> None:
+        self.scopes.append("/".join([self.scopes[0], layer_name(name)]) if name else self.scopes[0])
+
+    def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """What a module returns that no operator was seen to make, such as one of compiled code, the module makes."""
+        unseen = [tensor for tensor in _tensors(output) if id(tensor) not in self.makers]
+        if unseen:
+            kind = type(module).__name__
+            self.add(f"{self.scopes[-1]}/{kind}", kind, list(dict.fromkeys(self._sources(inputs))), unseen)
+        self.scopes.pop()
+
+
+def graph_of(model: nn.Module, sample: Tensor) -> GraphDef:
+    """The graph of `model` on `sample` (normalised, 1 × C × H × W). The model and the generators stay untouched.
+
+    Raises: whatever the network raises for one picture alone.
+    """
+    still = _still(model)
+    own = own_part(still)
+    recorder = _Recorder(own)
+    recorder.add("images", "Input", [], [sample])
+    for name, module in own.named_modules():
+        module.register_forward_pre_hook(lambda _module, _inputs, name=name: recorder.enter(name))
+        module.register_forward_hook(recorder.leave)
+    devices = [sample.device] if sample.is_cuda else []
+    with torch.random.fork_rng(devices), torch.no_grad(), kernels.switched_off(), recorder:
+        output = still(sample)
+    for answer in (output,) if isinstance(output, Tensor) else (output.logits, *output.aux):
+        if id(answer) in recorder.makers:
+            recorder.add("output", "Output", [recorder.makers[id(answer)][0]], [answer])
+    return recorder.graph
 
 
 def _still(model: nn.Module) -> nn.Module:
@@ -61,66 +130,31 @@ def _still(model: nn.Module) -> nn.Module:
     return duplicate
 
 
-def graph_of(model: nn.Module, sample: Tensor) -> GraphDef:
-    """The graph of `model` on `sample` (normalised, 1 × C × H × W). The model and the generators stay untouched.
-
-    Raises: whatever tracing raises for a network that cannot be traced.
-    """
-    # torch's own exporter without the part that runs the network four times and prints its warnings.
-    from torch.utils.tensorboard._pytorch_graph import parse
-
-    devices = [sample.device] if sample.is_cuda else []
-    with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(_Tensors(_still(model)), (sample,), check_trace=False, strict=False)  # type: ignore[no-untyped-call]
-        inlined = traced.inlined_graph
-        # An `Output` is packed and unpacked on the way: of no interest.
-        torch._C._jit_pass_lower_all_tuples(inlined)
-        nodes = parse(inlined, traced, (sample,))  # type: ignore[no-untyped-call]
-    # Above the network's own scopes stand our wrappers': `_Tensors`, and `Wrapped` around a user's network.
-    wrappers = 2 if own_part(model) is model else 3
-    return _readable(nodes, type(own_part(model)).__name__, wrappers)
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in a value, through lists, mappings and named tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors(tuple(value.values()))
+    elif isinstance(value, (tuple, list)):
+        for one in value:
+            yield from _tensors(one)
 
 
-def _readable(nodes: Sequence[Any], root: str, wrappers: int) -> GraphDef:
-    """Shorter names, and every silent node replaced by what feeds it."""
-    from tensorboard.compat.proto.graph_pb2 import GraphDef
-    from tensorboard.compat.proto.versions_pb2 import VersionDef
-
-    silent = {node.name: list(node.input) for node in nodes if node.op in _SILENT}
-    kept = [node for node in nodes if node.name not in silent]
-    names: dict[str, str] = {}
-    taken: dict[str, int] = {}
-    for node in kept:
-        wanted = _name(node.name, node.op, root, wrappers)
-        count = taken.get(wanted, 0)
-        taken[wanted] = count + 1
-        names[node.name] = wanted if count == 0 else f"{wanted}_{count}"
-
-    def sources(name: str) -> Iterator[str]:
-        if name in names:
-            yield names[name]
-        for behind in silent.get(name, ()):
-            yield from sources(behind)
-
-    for node in kept:
-        inputs = list(dict.fromkeys(source for name in node.input for source in sources(name)))
-        del node.input[:]
-        node.input.extend(inputs)
-        node.name = names[node.name]
-    return GraphDef(node=kept, versions=VersionDef(producer=22))
+def _operator(func: Any) -> str:
+    """`conv2d`, `relu`; `add` for `+`; `shape` for what reads an attribute."""
+    name = getattr(func, "__name__", type(func).__name__)
+    if name == "__get__":
+        name = getattr(func.__self__, "__name__", name)
+    return str(name).strip("_") or "call"
 
 
-def _name(name: str, kind: str, root: str, wrappers: int) -> str:
-    *scopes, last = name.split("/")
-    if kind == "IO Node":
-        return "output" if "output" in (last.split(".")[0], *scopes) else "images"
-    parts = [match.group(1) if (match := _SCOPE.match(scope)) else scope for scope in scopes]
-    inner = parts[wrappers:] if parts[:1] == [_Tensors.__name__] else parts
-    if kind == "prim::GetAttr":  # a parameter: its last scope is its name
-        return "/".join([root, *inner])
-    operation = kind.removeprefix("aten::").removeprefix("prim::").strip("_")
-    return "/".join([root, *inner, operation])
+def _others(args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> str:
+    """The arguments that are no tensors, in short: strides, paddings, axes. Not in which mode it ran: see `_still`."""
+    plain = [repr(one) for one in args if one is not None and not list(_tensors(one))]
+    kept = {name: one for name, one in (kwargs or {}).items() if name != "training"}
+    named = [f"{name}={one!r}" for name, one in kept.items() if not list(_tensors(one))]
+    return ", ".join(plain + named)[:_LONGEST]
 
 
 def write_graph(writer: SummaryWriter, model: nn.Module, sample: Tensor) -> None:
