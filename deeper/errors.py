@@ -7,6 +7,7 @@ one line: what was given, what was wanted, what to do. Interrupts exit with 130 
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable
 from itertools import islice
@@ -14,6 +15,9 @@ from pathlib import Path
 
 # Names that a message lists, and characters of each: they may be a stranger's, and hundreds.
 _KNOWN, _NAME = 24, 60
+# Zero-width non-joiner and joiner, which belong to how a name is written.
+_JOINERS = "\u200c", "\u200d"
+_BY_JOINERS = re.compile("([\u200c\u200d])")
 
 
 class DeeperError(Exception):
@@ -123,6 +127,12 @@ def printable(text: object, limit: int = 200) -> str:
         half = (limit - 1) // 2
         line = f"{line[:half]}…{line[-half:]}"
     return line
+
+
+def readable(text: str, limit: int = 300) -> str:
+    """`printable` for pages and reports: no sign that could turn a line around. Joiners stay: Persian and Hindi are
+    spelled with them, and families of emoji."""
+    return "".join(part if part in _JOINERS else printable(part, limit) for part in _BY_JOINERS.split(text))
 
 
 def typed(path: object) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import tyro
 
-from deeper.errors import UsageError, printable
+from deeper.errors import UsageError, printable, typed
+
+_RUN = "the run went on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,13 @@ def main(arguments: Arguments) -> None:
     made = arguments.place / "labels" / SUSPECTS
     if arguments.suspects is None and arguments.place.is_dir() and not made.is_file():
         _search(arguments.place)
+    elif arguments.suspects is None and (since := _changed_since(arguments.place, made)):
+        if since == _RUN:
+            print(f"note: {since} since its mistakes were listed: they are looked for again")
+            _search(arguments.place)
+        else:
+            again = f"deeper labels {typed(arguments.place)}"
+            print(f"note: {since} since its suspects were looked for; to look again: {again}")
     listed = arguments.suspects or made
     if listed.is_file() and not read_suspects(listed):
         print(f"no suspects in {printable(listed)}: nothing to review")
@@ -63,6 +72,14 @@ def main(arguments: Arguments) -> None:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
             print(f"\n{session.decided:,} of {count:,} decided", flush=True)
+
+
+def _changed_since(place: Path, made: Path) -> str:
+    """What happened to a run or a dataset after its suspects were listed, in words; empty where nothing did."""
+    for file, what in ((place / "bundle" / "bundle.json", _RUN), (place / "dataset.json", "the dataset changed")):
+        if file.is_file() and file.stat().st_mtime_ns > made.stat().st_mtime_ns:
+            return what
+    return ""
 
 
 def _search(place: Path) -> None:

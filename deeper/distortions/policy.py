@@ -39,7 +39,7 @@ class Policy:
     def load(path: str | Path) -> Policy:
         """Read a `policy.toml`. Raises: UsageError."""
         try:
-            plain = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            plain = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise UsageError(
                 f"the policy {printable(path)} cannot be read ({error.strerror}); give a policy.toml"

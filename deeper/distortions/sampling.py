@@ -103,7 +103,8 @@ def sampled(pixels: Tensor, grid: Tensor, fill: Fill, block: int = 1) -> Tensor:
     """
     if block >= 2:
         # Adaptive: sides that the block does not divide are covered to their edge, so nothing shifts.
-        pixels = F.adaptive_avg_pool2d(pixels, (pixels.shape[2] // block, pixels.shape[3] // block))
+        sides = max(1, pixels.shape[2] // block), max(1, pixels.shape[3] // block)
+        pixels = F.adaptive_avg_pool2d(pixels, sides)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=_PADDING[fill], align_corners=False)
 
 

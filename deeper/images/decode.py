@@ -83,7 +83,7 @@ def probe(data: bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Probe
             height, width = (header.width, header.height) if turned else (header.height, header.width)
             return Probe("JPEG", height, width, 1 if header.colorspace == "Gray" else 3)
         checked = _checked_png(data, limit)
-        with containers.open_picture(data) as picture:
+        with containers.open_picture(data if checked is None else png.without_unread(data, checked)) as picture:
             width, height = picture.size
             refuse_huge(height, width, limit)
             if _orientation(checked, picture) >= 5:
@@ -147,7 +147,7 @@ def _decode(data: bytes, at_least: tuple[int, int] | None, limit: int) -> NDArra
         reduction = jpeg.reduction_for((header.height, header.width), at_least)
         return turn(jpeg.decode(data, header, reduction), orientation)
     checked = _checked_png(data, limit)
-    with containers.open_picture(data) as picture:
+    with containers.open_picture(data if checked is None else png.without_unread(data, checked)) as picture:
         width, height = picture.size
         refuse_huge(height, width, limit)
         containers.load(picture)

@@ -25,12 +25,16 @@ _SMALL = 4096
 _FEW = 64
 _COLOUR_TYPES = {0: 1, 2: 3}
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Chunks that say nothing of the pixels as they are read here; and the one text among them that may hold the EXIF turn.
+_UNREAD = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
+_OLDER_EXIF = b"Raw profile type exif\0"
 # Adam7 (PNG specification, 8.2): where each pass begins, and its steps: x, y, x step, y step.
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 class Checked(NamedTuple):
-    """What the chunks say. `exif` is empty where there is none. `body`: where each piece of pixel data lies."""
+    """What the chunks say. `exif` is empty where there is none. `body`: where each piece of pixel data lies; `unread`: the
+    chunks that nothing here asks for, texts and colour profiles."""
 
     height: int
     width: int
@@ -38,6 +42,7 @@ class Checked(NamedTuple):
     interlaced: bool
     exif: bytes
     body: list[slice]
+    unread: list[slice]
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:
@@ -69,7 +74,7 @@ def check(data: bytes) -> Checked:
         raise SourceError("damaged PNG" if len(data) >= 33 else "truncated PNG")
     width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
     view = memoryview(data)
-    position, exif, body = len(MAGIC), b"", []
+    position, exif, body, unread = len(MAGIC), b"", [], []
     while True:
         if position + 12 > len(data):
             raise SourceError("truncated PNG")
@@ -86,9 +91,20 @@ def check(data: bytes) -> Checked:
             exif = data[position + 8 : stop]
         if kind == b"IDAT":
             body.append(slice(position + 8, stop))
+        if kind in _UNREAD and not data.startswith(_OLDER_EXIF, position + 8, stop):
+            unread.append(slice(position, stop + 4))
         if kind == b"IEND":
-            return Checked(height, width, depth * _SAMPLES.get(colour, 1), bool(interlace), exif, body)
+            return Checked(height, width, depth * _SAMPLES.get(colour, 1), bool(interlace), exif, body, unread)
         position = stop + 4
+
+
+def without_unread(data: bytes, checked: Checked) -> bytes:
+    """The file without texts and profiles. Pillow unpacks them while it opens a file, and refuses the whole picture for a
+    megabyte of history that an editor wrote into it."""
+    if not checked.unread:
+        return data
+    edges = [0, *(edge for one in checked.unread for edge in (one.start, one.stop)), len(data)]
+    return b"".join(data[first:last] for first, last in zip(edges[::2], edges[1::2]))
 
 
 def as_8_bits(checked: Checked, mode: str, key: Any) -> Any:

@@ -213,7 +213,7 @@ def _notes(subject: Subject, found: Examined, reason: str) -> list[str]:
         notes.append(f"Test pictures: {_TEST}.")
     if learned := _of_learned(subject, judge is not None):
         notes.append(learned)
-    if warning := leak_warning(subject.judged.path, subject.chosen.name):
+    if warning := leak_warning(subject.dataset.path, subject.chosen.name):
         notes.append(f"{warning[0].upper()}{warning[1:]}.")
     if found.examined < len(found.wrong):
         notes.append(f"{found.examined:,} of {len(found.wrong):,} errors were examined, drawn at random.")

@@ -73,8 +73,12 @@ def _thirds(values: NDArray[np.float64], names: Sequence[str]) -> list[tuple[str
     if not len(values) or values.min() == values.max():
         return []
     low, high = np.quantile(values, [1 / 3, 2 / 3])
-    parts = (values <= low, (values > low) & (values <= high), values > high)
-    return [(name, part) for name, part in zip(names, parts, strict=True) if part.any() and not part.all()]
+    if low == values.max():
+        # Most pictures are equally large, as one camera makes them: the few smaller ones are the slice.
+        parts = [values < low, values == low]
+    else:
+        parts = [part for part in (values <= low, (values > low) & (values <= high), values > high) if part.any()]
+    return list(zip((names[0], names[-1]) if len(parts) == 2 else names, parts, strict=True))
 
 
 def _folders(

@@ -114,6 +114,8 @@ def _parts(data: Buffer, start: int, end: int) -> list[tuple[int, int, int, int]
     while position < end:
         tag, position = read_varint(data, position)
         kind = tag & 7
+        if tag < 8:
+            raise ValueError("a field has the number 0")
         if kind == 2:
             length, position = read_varint(data, position)
             stop = position + length

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deeper.errors import UsageError
+from deeper.errors import UsageError, printable
 
 DEFAULT_SHARE = 0.1
 
@@ -46,6 +46,10 @@ class BuildOptions:
     labels as they were, so that no picture changes its split."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.corrections, (str, Path)):  # one file, from Python
+            object.__setattr__(self, "corrections", (Path(self.corrections),))
+        if self.missing_class not in ("refuse", "warn"):
+            raise UsageError(f"missing_class {printable(self.missing_class)!r}; wanted refuse or warn")
         for name, share in (("validation", self.validation), ("test", self.test)):
             if share is not None and not (0 <= share < 1 or (share >= 1 and float(share).is_integer())):
                 raise UsageError(f"{name} {share} is neither a share below 1 nor a whole number of pictures")

@@ -8,6 +8,7 @@ goes to the folder `damaged/` beside it, with a table of what was dropped, so th
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -237,9 +238,7 @@ def _remembered(found: Survey, most_channels: int, notices: list[str]) -> Datase
 
     drawn = said.get("drawn")
     shares = drawn.items() if isinstance(drawn, dict) else ()
-    added = [
-        int(name.partition("-added")[2][:3]) for name in (shard.file for shard in found.shards) if "-added" in name
-    ]
+    added = [int(match[1]) for shard in found.shards if (match := re.search(r"-added(\d{3})", shard.file))]
     return DatasetInfo(
         format_version=FORMAT_VERSION,
         name=text("name", found.path.name),

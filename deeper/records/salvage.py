@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from deeper.records import picture, tfrecord
 from deeper.records.picture import Facts
 from deeper.records.tfrecord import FRAME, HEADER
+
+_OTHER = re.compile(rb"[^\0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,14 @@ def _searched(data: mmap.mmap, first: int, end: int) -> int:
     while found >= 0:
         if _size_at(data, found - 4)[1] is None:
             return found - 4
-        found = data.find(b"\0\0\0\0", found + 1, end)
+        after = found + 1
+        if not any(data[found - 4 : found + 8]):
+            # A length of 0 whose CRC is 0 begins no record. Power cuts leave megabytes of zeros: on to their end.
+            other = _OTHER.search(data, found, end)
+            if other is None:
+                return end
+            after = max(after, other.start() - HEADER)
+        found = data.find(b"\0\0\0\0", after, end)
     return end
 
 

@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         return f"{self._cookie_name()}={self.server.key}; Path=/; HttpOnly; SameSite=Strict"
 
     def _send_json(self, plain: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
-        self._send(json.dumps(plain).encode(), "application/json", status)
+        self._send(json.dumps(plain, allow_nan=False).encode(), "application/json", status)
 
     def _send(
         self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, more: dict[str, str] | None = None

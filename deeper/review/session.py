@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from deeper import images
-from deeper.errors import DatasetError, UsageError, printable, typed
+from deeper.errors import DatasetError, UsageError, printable, readable, typed
 from deeper.inspection.suspects import Suspect
 from deeper.records import Dataset
 from deeper.records.corrections import FILE, KINDS, Corrections, Decision
@@ -22,9 +21,6 @@ from deeper.records.corrections import FILE, KINDS, Corrections, Decision
 LARGEST = 1024
 # Up to this side PNG is small enough, and exact.
 _EXACT = 256
-# Zero-width non-joiner and joiner, which belong to how a name is written.
-_JOINERS = "\u200c", "\u200d"
-_PARTS = re.compile("([\u200c\u200d])")
 # Of a page that does not say which decision it shows.
 _UNSAID: Any = object()
 
@@ -83,7 +79,7 @@ class Session:
                 "file": printable(self.corrections.path),
                 "typed": typed(self.corrections.path),
                 "corrected": self.dataset.info.corrections is not None,
-                "classes": [_shown(name) for name in self.dataset.classes],
+                "classes": [readable(name) for name in self.dataset.classes],
                 "suspects": [self._plain(one, latest.get(one.id)) for one in self.suspects],
             }
 
@@ -180,7 +176,7 @@ class Session:
         place = self._places[self._pictures[suspect.id]]
         split = self.dataset.split(place.split)
         return {
-            "id": _shown(suspect.id),
+            "id": readable(suspect.id),
             "picture": self._pictures[suspect.id],
             "size": [int(split.widths[place.position]), int(split.heights[place.position])],
             "split": place.split,
@@ -188,11 +184,11 @@ class Session:
             "suggested": self._index(suspect.suggested),
             "confidence": suspect.confidence,
             "reasons": list(suspect.reasons),
-            "detail": _shown(suspect.detail),
+            "detail": readable(suspect.detail),
             "neighbours": [
                 {
                     "picture": self._pictures[near.id],
-                    "id": _shown(near.id),
+                    "id": readable(near.id),
                     "split": self._places[self._pictures[near.id]].split,
                     "label": self._label(near.id),
                 }
@@ -228,9 +224,3 @@ def _dataset(path: Path) -> Dataset:
     from deeper.runs.folder import Run, is_run
 
     return Run(path).dataset() if is_run(path) else Dataset(path)
-
-
-def _shown(text: str) -> str:
-    """Other people's text for the page: shortened, and with no character that could turn the line around. Joiners stay:
-    Persian and Hindi are spelled with them, and families of emoji."""
-    return "".join(part if part in _JOINERS else printable(part, 300) for part in _PARTS.split(text))

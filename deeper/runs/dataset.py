@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deeper.errors import DatasetError, SourceError, StorageError, printable
 from deeper.records import BuildOptions, Dataset, build, open_source
+from deeper.records.rejected import FILE, read_rejected
+from deeper.records.sources import Item, Rejected
+from deeper.records.stored import stored
 from deeper.runs.folder import is_run
 
 
@@ -44,7 +47,9 @@ def dataset_for(
     target = (folder or Path("datasets")) / f"{name}-{opened.fingerprint()[:8]}"
     if is_dataset(target):
         notice(f"{target} was built from this source before and is used again")
-        return Dataset(target)
+        dataset = Dataset(target)
+        _tell_refused(dataset, opened.items if dataset.info.rejected else (), notice)
+        return dataset
     notice(f"building {target} from {opened.description}")
     # Pictures that are all for a test can be judged; training on them is refused when it is planned.
     judged_only = judging and len(opened.items) > 0 and all(item.split not in (None, "train") for item in opened.items)
@@ -59,7 +64,23 @@ def dataset_for(
         return Dataset(target)
     for line in report.notices:
         notice(line)
-    return Dataset(target)
+    dataset = Dataset(target)
+    _tell_refused(dataset, (), notice)
+    return dataset
+
+
+def _tell_refused(dataset: Dataset, items: Sequence[Item], notice: Callable[[str], None]) -> None:
+    """Say how many pictures are missing, and which of `items` would no longer be: a package may have been installed
+    since, or a permission given. They are not taken in by themselves, for runs may stand on the dataset as it is."""
+    if not dataset.info.rejected:
+        return
+    listed = dataset.path / FILE
+    notice(f"{dataset.info.rejected:,} of the source's pictures cannot be used: {listed} says why")
+    refused = {one.id for one in read_rejected(dataset.path)} if items else set()
+    again = [item for item in items if item.id in refused]
+    readable = sum(not isinstance(found, Rejected) for _, found in stored(again, 1))
+    if readable:
+        notice(f"{readable:,} of them can be read by now: remove {dataset.path}, and they are taken in")
 
 
 def largest_side(dataset: Dataset) -> int:

@@ -324,3 +324,27 @@ def test_the_transparent_colour_is_on_the_scale_of_the_file(bits, colour, row, k
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
     assert images.decode(data)[0].tolist() == wanted
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt", "iCCP", "tEXt"])
+def test_a_history_that_an_editor_wrote_costs_no_picture(kind: str) -> None:
+    """Pillow unpacks texts and profiles while it opens a file, and refuses the whole for a megabyte of them."""
+    long = zlib.compress(bytes(2 << 20)) if kind != "tEXt" else b"x" * (70 << 20)
+    body = {"zTXt": b"c\0\0" + long, "iTXt": b"c\0\1\0\0\0" + long, "iCCP": b"c\0\0" + long, "tEXt": b"c\0" + long}[
+        kind
+    ]
+    chunk = kind.encode() + body
+    plain = saved(Image.fromarray(PICTURE), "PNG")
+    data = plain[:33] + struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + plain[33:]
+    with pytest.raises(ValueError):
+        Image.open(io.BytesIO(data)).load()
+    assert np.array_equal(agrees_with_probe(data, "PNG"), PICTURE)
+
+
+def test_an_older_exif_in_a_text_still_turns() -> None:
+    plain = saved(Image.fromarray(PICTURE), "PNG")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+    text = b"\nexif\n%8d\n%s\n" % (len(exif), exif.hex().encode())
+    chunk = b"zTXtRaw profile type exif\0\0" + zlib.compress(text)
+    data = plain[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + plain[33:]
+    assert agrees_with_probe(data, "PNG").shape == (60, 40, 3)

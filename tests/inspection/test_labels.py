@@ -273,3 +273,10 @@ def test_leaks_are_listed_before_labels_where_not_all_can_be():
         source="", dataset_hash="", pictures=9, judge="", judge_accuracy=1.0, weak=False, suspects=(), found={"leak": 2}
     )
     assert counted.counts() == {"leak": 2}
+
+
+def test_a_confidence_that_is_no_number_is_none(tmp_path: Path) -> None:
+    """As `to_csv(na_rep="nan")` writes it; in JSON it would be no number that a page can read."""
+    path = tmp_path / "list.csv"
+    path.write_text("id,confidence\na.png,nan\nb.png,inf\nc.png,0.5\n")
+    assert [one.confidence for one in read_suspects(path)] == [0.0, 0.0, 0.5]

@@ -84,6 +84,14 @@ def test_the_verb_finds_the_mistakes_first(flipped, monkeypatch, capsys):
     assert "reading the pictures with" in printed.err
     assert (flipped / "labels" / SUSPECTS).is_file()
     assert " suspects, " in printed.out and "corrections.csv" in printed.out and "http://" in printed.out
+    # Listed once, until the run goes on: then they would be another network's.
+    cli.main(["review", str(flipped), "--port", "0", "--no-browser"])
+    assert "reading the pictures with" not in capsys.readouterr().err
+    (flipped / "bundle" / "bundle.json").touch()
+    cli.main(["review", str(flipped), "--port", "0", "--no-browser"])
+    printed = capsys.readouterr()
+    assert "the run went on since its mistakes were listed: they are looked for again" in printed.out
+    assert "reading the pictures with" in printed.err
 
 
 def test_of_a_fold_what_it_held_out(lettered, tmp_path):

@@ -36,6 +36,22 @@ def test_dark_pictures_that_are_read_worse_are_found():
     assert not any(one.worse for one in others)
 
 
+@pytest.mark.parametrize(
+    ("odd", "share", "name"),
+    [
+        (100, 0.2, "smallest third"),
+        (9000, 0.2, "largest third"),
+        (100, 0.5, "smallest third"),
+        (9000, 0.5, "largest third"),
+    ],
+)
+def test_the_few_pictures_of_another_size_are_a_slice(odd, share, name):
+    """Equal sizes, as one camera makes them, and some that were reduced or are larger: all of those are misread."""
+    other = np.arange(COUNT) % 10 < 10 * share
+    first, *_ = slices(right=~other, areas=np.where(other, odd, 784))
+    assert first.name == name and first.worse and first.accuracy == 0 and first.pictures == other.sum()
+
+
 def test_folders_are_told_apart_unless_they_are_the_classes():
     generator = np.random.default_rng(2)
     folders = generator.integers(0, 4, COUNT)

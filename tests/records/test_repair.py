@@ -72,3 +72,12 @@ def test_channels_and_corrections_that_cannot_be_meant_are_said(made: Path) -> N
         "dataset.json: corrections" in notice and "brings excluded pictures back" in notice for notice in done.notices
     )
     assert verify(made).sound
+
+
+def test_a_shard_whose_name_only_looks_like_an_addition(made: Path) -> None:
+    shard = next(made.glob("train-*.tfrecord"))
+    for path in (shard, shard.with_suffix(".idx")):
+        path.rename(path.with_name(f"train-added{path.suffix}"))
+    (made / dataset_info.FILE).unlink()
+    repair(made)
+    assert verify(made).sound

@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from deeper.records import BuildOptions, Dataset, build
 from deeper.records import info as dataset_info
 from deeper.records.lock import locked
 from deeper.records.repair import repair
+from deeper.records.salvage import stretches
 from deeper.records.shards import ShardWriter
 from deeper.records.sources import Item, Source
 from deeper.records.tfrecord import frame, parse_index, read
@@ -374,3 +376,19 @@ def test_statistics_of_other_pictures_are_found_and_repaired(made: Path) -> None
     repair(made)
     assert verify(made).sound
     assert dataset_info.load(made).moments == info.moments
+
+
+def test_megabytes_of_zeros_are_passed_over_at_once(tmp_path: Path, listing: Make, array_items: Arrays) -> None:
+    """As a power cut leaves a file. Looked through byte by byte they took five seconds a megabyte."""
+    build(listing(array_items(40)), tmp_path / "set")
+    path = first_shard(tmp_path / "set")
+    starts = index_of(path)
+    data = bytearray(path.read_bytes())
+    hole = starts[3][0] + starts[3][1] - 7  # ends within a record's own bytes
+    path.write_bytes(data[: starts[3][0] + 5] + bytes(8 << 20) + data[hole:] + bytes(8 << 20))
+    path.with_suffix(".idx").unlink()
+    began = time.process_time()
+    found = list(stretches(path))
+    assert time.process_time() - began < 5
+    assert sum(one.facts is not None for one in found) == len(starts) - 1
+    assert sum(one.size for one in found) == path.stat().st_size

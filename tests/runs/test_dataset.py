@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deeper import images
 from deeper.errors import DatasetError
 from deeper.records import BuildOptions, build, open_source
 from deeper.records.verify import verify
@@ -56,3 +58,28 @@ def test_something_else_in_the_way_is_said(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="exists already and is no dataset"):
         dataset_for(pair, folder=tmp_path)
     assert (target / "mine").read_text() == "not a dataset"
+
+
+def test_pictures_that_cannot_be_used_are_told_and_told_again_when_they_can(tmp_path: Path) -> None:
+    """Read-only files of another user, HEIC without its package: what a build refused may be readable the next time."""
+    photos = tmp_path / "photos"
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        path = photos / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(images.encode_png(rng.integers(0, 256, (8, 8, 3), np.uint8)))
+    bad = photos / "a" / "0.png"
+    whole, status = bad.read_bytes(), bad.stat()
+    bad.write_bytes(bytes(len(whole)))
+    os.utime(bad, ns=(status.st_atime_ns, status.st_mtime_ns))
+    told: list[str] = []
+    dataset = dataset_for(photos, folder=tmp_path / "datasets", notice=told.append)
+    said = f"1 of the source's pictures cannot be used: {dataset.path}/rejected.csv says why"
+    assert said in told
+    told.clear()
+    assert dataset_for(photos, folder=tmp_path / "datasets", notice=told.append).path == dataset.path
+    assert told[-1] == said
+    bad.write_bytes(whole)
+    os.utime(bad, ns=(status.st_atime_ns, status.st_mtime_ns))
+    dataset_for(photos, folder=tmp_path / "datasets", notice=told.append)
+    assert told[-1] == f"1 of them can be read by now: remove {dataset.path}, and they are taken in"

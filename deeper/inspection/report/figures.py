@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from deeper.evaluation.calibration import Bin
+from deeper.inspection.report.text import escape
 
 _LABELS, _PLOT, _ROW = 420, 300, 24
 

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from html import escape
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from deeper import files
-from deeper.errors import StorageError, printable
+from deeper.errors import StorageError, printable, readable
 from deeper.inspection.report import sections
 from deeper.inspection.report.album import Album
+from deeper.inspection.report.text import escape
 from deeper.inspection.result import Inspection, Wrong
 from deeper.inspection.verdicts import plainly
 
@@ -95,7 +95,7 @@ def _document(found: Inspection, album: Album) -> str:
         f'<a class="skip" href="#content">To the content</a><nav aria-label="Sections"><b>deeper</b>{menu}</nav>'
         f'<main id="content">{body}</main>'
         f'<script type="application/json" id="pictures">{_json(album.sources)}</script>'
-        f'<script type="application/json" id="data">{_json(data)}</script>'
+        f'<script type="application/json" id="data">{_json(_readable(data))}</script>'
         f"<script>{script}</script></body></html>\n"
     )
 
@@ -201,6 +201,15 @@ def _json(plain: Any) -> str:
     """JSON that ends no script element and no string: `<` and the two line separators are escaped."""
     text = json.dumps(plain, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _readable(plain: Any) -> Any:
+    """The same with every text as a page may show it."""
+    if isinstance(plain, str):
+        return readable(plain)
+    if isinstance(plain, dict):
+        return {readable(key): _readable(value) for key, value in plain.items()}
+    return [_readable(one) for one in plain] if isinstance(plain, (list, tuple)) else plain
 
 
 def _hash(text: str) -> str:

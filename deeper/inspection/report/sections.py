@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from deeper.inspection.report.album import Album
 from deeper.inspection.report.figures import Bar, reliability, shares
+from deeper.inspection.report.text import escape
 from deeper.inspection.result import Against, Cause, Collision, Evidence, Inspection, Slice
 from deeper.inspection.verdicts import caused, counts, plainly
 

@@ -53,6 +53,8 @@ def _listed(source: object, options: SourceOptions) -> Listing:
         raise SourceError(
             f"a {type(source).__name__} is no source; wanted a name, a path, or (images, labels) as arrays"
         )
+    if source == "":
+        raise SourceError("the source is an empty text, as of a variable that is not set; . is this folder")
     if options.shape is not None and Path(source).suffix.lower() != ".npz":
         raise UsageError(
             f"--shape is for arrays that hold each picture flat: those of {printable(source)!r} have their own; leave it out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +30,26 @@ def read_labels(given: Mapping[str | None, Any], classes: tuple[str, ...] | None
     Integers are indices into `classes` where that is given; else they name their classes themselves ("0", "7").
     Raises: SourceError, naming the split, the row and the value.
     """
+    if classes is not None:
+        classes = tuple(clean(name.strip()) for name in classes)
+        if twice := [name for name, count in Counter(classes).items() if count > 1]:
+            raise SourceError(f"class names occur twice: {enumerated(twice)}; wanted each once")
     arrays = {split: _one(value, f"{split} labels" if split else "labels") for split, value in given.items()}
+    filled = {split: array for split, array in arrays.items() if len(array)}
+    if not filled:
+        return Labels(classes or (), {split: np.empty(0, np.int64) for split in arrays})
+    nothing = {split: np.empty(0, np.int64) for split in arrays.keys() - filled.keys()}
+    found = _filled(filled, {_width(given[split]) for split in filled}, classes)
+    return Labels(found.classes, {split: {**nothing, **found.indices}[split] for split in arrays}, found.notices)
+
+
+def _filled(
+    arrays: Mapping[str | None, NDArray[Any]], widths: set[int | None], classes: tuple[str, ...] | None
+) -> Labels:
+    """Of splits that have labels: an empty one has none that could be of another kind."""
     kinds = {("names" if array.dtype.kind == "U" else "indices") for array in arrays.values()}
     if len(kinds) > 1:
         raise SourceError("labels are names in one split and numbers in another; wanted one kind in all")
-    widths = {_width(value) for value in given.values()}
     if kinds == {"names"}:
         return _named(arrays, classes)
     if len(widths) > 1:

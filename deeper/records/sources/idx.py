@@ -22,7 +22,11 @@ from deeper.records.sources.listing import Listing, enumerated, file_bytes, spli
 from deeper.records.sources.options import NO_OPTIONS, SourceOptions
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_NAME = re.compile(r"(?:(?P<set>.+)-)?(?P<split>train|t10k|test)-(?P<kind>images|labels)[-.]idx[0-9]-ubyte(?:\.gz)?")
+_NAME = re.compile(
+    r"(?:(?P<set>.+)-)?(?P<split>train|validation|valid|val|t10k|test)-(?P<kind>images|labels)[-.]idx[0-9]-ubyte(?:\.gz)?"
+)
+
+_LIKE_IDX = re.compile(r"[-.]idx[0-9](-|\.|$)")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -99,7 +103,7 @@ def open_idx_folder(
     """
     found = find_idx(folder) if found is None else found
     parts: dict[str | None, Part] = {}
-    for split in ("train", "test"):
+    for split in ("train", "validation", "test"):
         images, labels = found.get((split, "images")), found.get((split, "labels"))
         if images is None and labels is None:
             continue
@@ -110,4 +114,10 @@ def open_idx_folder(
         parts[split] = Part(read_idx(images), read_idx(labels))
     if not parts:
         raise SourceError(f"{printable(folder)} holds no IDX files; wanted train-images-idx3-ubyte.gz and the like")
-    return list_parts(parts, options=options, name=folder.resolve().name or "idx")
+    listing = list_parts(parts, options=options, name=folder.resolve().name or "idx")
+    others = sorted(
+        path.name for path in folder.iterdir() if _LIKE_IDX.search(path.name) and not _NAME.fullmatch(path.name)
+    )
+    if others:
+        listing.notices = (*listing.notices, f"files not used: {enumerated(others)}")
+    return listing

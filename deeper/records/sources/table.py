@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +56,10 @@ def open_table(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     shown = printable(path)
     columns = table.columns
     group_column = _group_column(table, options.group_by)
-    notices = list(table.notices)
+    used = {*columns.values(), group_column}
+    ignored = [name for index, name in enumerate(table.header) if index not in used]
+    notices = [f"columns not used: {enumerated(ignored)}"] if ignored else []
+    notices += table.notices
     rows: list[_Row] = []
     rejected: list[Rejected] = []
     for line, cells in table.rows:
@@ -76,7 +80,7 @@ def open_table(path: Path, *, options: SourceOptions = NO_OPTIONS) -> Listing:
     if group_column is not None:
         groups: list[str | None] = [row.group for row in rows]
         alone = groups.count(None)
-        if group_column == columns.get("group") and options.group_by is None:
+        if group_column == columns.get("group") and options.group_by is None and unsplit:
             notices.append(f"pictures with the same {printable(table.header[group_column])!r} stay in one split")
         if alone:
             notices.append(f"{alone} rows leave the group empty: each of those pictures is on its own")
@@ -163,6 +167,10 @@ def _resolve(folder: Path, written: str) -> tuple[str, Path]:
     # Tables written on Windows have backslashes; on other systems a backslash may be part of a name.
     if "\\" in written and not os.path.lexists(os.path.join(folder, written)):
         written = written.replace("\\", "/")
+    # An é is one sign or two, and not the same one in a table and on a disk that came from a Mac.
+    if not written.isascii() and not os.path.lexists(os.path.join(folder, written)):
+        forms = (unicodedata.normalize(form, written) for form in ("NFC", "NFD"))
+        written = next((one for one in forms if os.path.lexists(os.path.join(folder, one))), written)
     if PurePosixPath(written).is_absolute() or Path(written).is_absolute():
         # Relative to the table, so that table and pictures can move together.
         relative = os.path.relpath(written, os.path.abspath(folder)).replace(os.sep, "/")

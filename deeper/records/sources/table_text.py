@@ -49,9 +49,6 @@ def read_table(path: Path) -> Table:
     for delimiter, row in first_rows.items():
         columns = _named_columns(row, shown)
         if "path" in columns and "label" in columns:
-            ignored = [name for index, name in enumerate(row) if index not in columns.values()]
-            if ignored:
-                notices.append(f"columns not used: {enumerated(ignored)}")
             if delimiter != order[0]:
                 notices.append(f"read with {_DELIMITERS[delimiter]} as delimiter")
             return Table(tuple(row), columns, _rows(text, delimiter, shown)[1:], tuple(notices))

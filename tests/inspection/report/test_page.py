@@ -120,6 +120,15 @@ def test_hostile_names_are_text(opened, make) -> None:
     assert "onerror=alert(1)" in page.inner_text("dialog[open]")
 
 
+def test_no_name_turns_its_line_around(opened, make) -> None:
+    """A right-to-left override would take the arrow and the counts behind it along."""
+    page = opened(make(classes=("\u202eabc", "na\u200cme", "c", "d"), name="{label}\u2066{number}"))
+    text = page.evaluate("document.documentElement.textContent")
+    assert not {"\u202e", "\u2066"} & set(text) and "\\u202eabc" in page.inner_text("#gallery")
+    assert "na\u200cme" in page.inner_text("#classes")
+    assert page.evaluate("getComputedStyle(document.querySelector('#gallery b')).unicodeBidi") == "isolate"
+
+
 def test_without_errors_and_with_one_class_it_says_sensible_things(opened, make) -> None:
     page = opened(make(errors=0))
     text = page.inner_text("main")

@@ -344,3 +344,22 @@ def test_one_spelling_of_each_letter_in_names(tmp_path: Path) -> None:
     """As in folders and tables: composed and decomposed letters look the same and are."""
     source = open_source((np.zeros((3, 8, 8), np.uint8), ["caf\u00e9", "cafe\u0301", "tea"]))
     assert source.classes == ("caf\u00e9", "tea")
+    # Names of classes beside the labels are spelled as those in them, and as folders that are added later.
+    named = open_source((np.zeros((2, 8, 8), np.uint8), [0, 1]), options=SourceOptions(classes=("cafe\u0301", " tea ")))
+    assert named.classes == ("caf\u00e9", "tea")
+    both = SourceOptions(classes=("cafe\u0301", " tea"))
+    assert open_source((np.zeros((2, 8, 8), np.uint8), ["cafe\u0301", " tea"]), options=both).classes == named.classes
+    with pytest.raises(SourceError, match="class names occur twice: 'caf"):
+        open_source((np.zeros((1, 8, 8), np.uint8), [0]), options=SourceOptions(classes=("caf\u00e9", "cafe\u0301")))
+
+
+@pytest.mark.parametrize("labels", [[0, 1], ["a", "b"], np.eye(2)])
+def test_a_split_without_pictures_has_no_kind_of_label(labels: object) -> None:
+    pixels = np.zeros((2, 8, 8), np.uint8)
+    source = open_source({"train": (pixels, labels), "test": (pixels[:0], [])})
+    assert [item.split for item in source.items] == ["train", "train"] and len(source.classes) == 2
+
+
+def test_an_empty_text_is_no_source() -> None:
+    with pytest.raises(SourceError, match=r"empty text, as of a variable that is not set; \. is this folder"):
+        open_source("")

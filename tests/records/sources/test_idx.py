@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 from pathlib import Path
 
@@ -106,3 +107,14 @@ def test_the_real_files(data: Path) -> None:
     source = open_source(data / "mnist")
     assert source.name == "mnist"
     assert len(source.items) == 70_000 and source.classes == tuple("0123456789")
+
+
+@pytest.mark.parametrize("word", ["val", "validation", "valid"])
+def test_validation_files_are_the_validation_split(folder: Path, word: str) -> None:
+    for kind in ("images-idx3", "labels-idx1"):
+        shutil.copy(folder / f"train-{kind}-ubyte.gz", folder / f"{word}-{kind}-ubyte.gz")
+    source = open_source(folder)
+    assert {item.split for item in source.items} == {"train", "validation", "test"}
+    assert not source.notices
+    (folder / "extra-images-idx3-ubyte").write_bytes(b"")
+    assert list(open_source(folder).notices) == ["files not used: 'extra-images-idx3-ubyte'"]

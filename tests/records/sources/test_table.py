@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,27 @@ def test_one_picture_in_two_groups_is_refused(folder: Path) -> None:
     source = table(folder, "path,label,group\na/1.jpg,cat,x\na/1.jpg,cat,y\na/2.jpg,dog,x\n")
     assert rows(source) == [("a/2.jpg", "dog")]
     assert [one.reason for one in source.rejected] == ["listed in several groups (lines 2, 3)"] * 2
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_name_is_found_in_either_form_of_its_letters(folder: Path, on_disk: str, written: str) -> None:
+    """A table in one form, of files that a Mac wrote in the other; on screen they are the same."""
+    name = "th\u00e9/caf\u00e9.jpg"
+    path = folder / unicodedata.normalize(on_disk, name)
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    source = table(folder, f"path,label\n{unicodedata.normalize(written, name)},cat\n")
+    assert rows(source) == [(name, "cat")] and source.items[0].path == path
+
+
+def test_the_column_that_groups_is_used(folder: Path) -> None:
+    text = "path,label,patient,note\na/1.jpg,cat,p1,x\na/2.jpg,dog,p2,y\n"
+    assert list(table(folder, text, group_by="patient").notices) == ["columns not used: 'note'"]
+    assert list(table(folder, text).notices) == ["columns not used: 'patient', 'note'"]
+
+
+def test_groups_are_said_to_stay_together_where_splits_are_drawn(folder: Path) -> None:
+    text = "path,label,split,group\na/1.jpg,cat,train,g\na/2.jpg,dog,test,g\n"
+    assert not any("stay in one split" in notice for notice in table(folder, text).notices)
+    drawn = text.replace(",train", ",").replace(",test", ",")
+    assert any("stay in one split" in notice for notice in table(folder, drawn).notices)
