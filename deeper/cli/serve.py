@@ -84,7 +84,9 @@ def main(arguments: Arguments) -> None:
     _check_numbers(arguments)
     token = _token(arguments)
     everywhere = arguments.host in ("0.0.0.0", "::", "")
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    # As clients write it: an IPv6 address at its shortest, and without the interface of a link-local one.
+    plain, _, zone = arguments.host.partition("%")
+    host = f"[{_shortest(plain)}]" if ":" in plain else arguments.host
     options = ServingOptions(
         largest_batch=arguments.largest_batch,
         wait=arguments.wait / 1000,
@@ -116,6 +118,8 @@ def main(arguments: Arguments) -> None:
     log_as_json(sys.stderr)
     # Of all addresses, the one that a browser on this machine may open.
     shown = ("[::1]" if ":" in host else "127.0.0.1") if everywhere else host
+    if zone:
+        shown = shown.replace("]", f"%25{zone}]")  # RFC 6874
     address = f"http://{shown}:{listening.getsockname()[1]}"
     for one in hosted:
         opened_by = one.current.classifier
@@ -154,6 +158,13 @@ def _millions(flag: str, number: float) -> int:
     if not 1e-6 <= number < 1e9:
         raise UsageError(f"{flag}: wanted millions, above 0, got {number:g}")
     return int(number * 1e6)
+
+
+def _shortest(address: str) -> str:
+    try:
+        return ipaddress.IPv6Address(address).compressed
+    except ValueError:
+        return address  # refused when it is bound
 
 
 def _host(given: str) -> str:

@@ -153,7 +153,7 @@ def _decode(data: bytes, at_least: tuple[int, int] | None, limit: int) -> NDArra
         containers.load(picture)
         if checked is not None and "transparency" in picture.info:
             # Pillow scales the pixels and leaves the transparent colour as the file has it.
-            picture.info["transparency"] = png.as_8_bits(checked, picture.mode, picture.info["transparency"])
+            picture.info["transparency"] = png.as_8_bits(checked.bits, picture.mode, picture.info["transparency"])
         pixels = to_pixels(picture)
         if checked is not None:
             # Inflating twice is dear; data that ended early leaves zeros behind, in a file stored row by row at its end.

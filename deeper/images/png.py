@@ -25,6 +25,8 @@ _SMALL = 4096
 _FEW = 64
 _COLOUR_TYPES = {0: 1, 2: 3}
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Pillow's names of what lies in the file, of those whose transparent colour it leaves on the file's scale.
+_RAW_MODES = {"L;2": 2, "L;4": 4, "RGB;16B": 48}
 # Chunks that say nothing of the pixels as they are read here; and the one text among them that may hold the EXIF turn.
 _UNREAD = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 _OLDER_EXIF = b"Raw profile type exif\0"
@@ -107,12 +109,20 @@ def without_unread(data: bytes, checked: Checked) -> bytes:
     return b"".join(data[first:last] for first, last in zip(edges[::2], edges[1::2]))
 
 
-def as_8_bits(checked: Checked, mode: str, key: Any) -> Any:
+def bits_of(picture: Image.Image) -> int:
+    """Bits of a pixel in a PNG that Pillow has opened and not loaded yet; 0 where that cannot be told any more."""
+    if picture.format != "PNG" or not picture.tile:  # type: ignore[attr-defined]
+        return 0
+    raw = picture.tile[0][3]  # type: ignore[attr-defined]
+    return _RAW_MODES.get(raw if isinstance(raw, str) else raw[0], 0)
+
+
+def as_8_bits(bits: int, mode: str, key: Any) -> Any:
     """A transparent colour as the file has it → on the scale of pixels of Pillow's `mode`: grey of 2 and 4 bits is spread
     over 0..255, 16-bit colour keeps its high byte. Indices of palettes, and 16-bit grey, stay as they are."""
-    if mode == "L" and checked.bits in (2, 4) and isinstance(key, int):
-        return key * 255 // ((1 << checked.bits) - 1)
-    if mode == "RGB" and checked.bits == 48 and isinstance(key, tuple):
+    if mode == "L" and bits in (2, 4) and isinstance(key, int):
+        return key * 255 // ((1 << bits) - 1)
+    if mode == "RGB" and bits == 48 and isinstance(key, tuple):
         return tuple(value >> 8 for value in key)
     return key
 

@@ -27,7 +27,7 @@ from PIL import Image
 from deeper.bundle.info import Info
 from deeper.engines import EngineName, Precision, open_engine
 from deeper.errors import DeeperError, SourceError, UsageError, printable
-from deeper.images import Preprocess, as_picture
+from deeper.images import Preprocess, as_picture, png
 from deeper.images.arrays import WHITE
 from deeper.images.containers import exif_of, load, orientation
 from deeper.images.decode import turn
@@ -372,5 +372,9 @@ def _file(name: str | os.PathLike[str]) -> bytes:
 
 def _from_pillow(image: Image.Image) -> NDArray[np.uint8]:
     # The same policy as for files: an image that Pillow opened and nobody turned is turned here.
+    bits = png.bits_of(image)
     load(image)
+    if bits and "transparency" in image.info:
+        image = image.copy()  # the caller's stays as it is
+        image.info["transparency"] = png.as_8_bits(bits, image.mode, image.info["transparency"])
     return turn(to_pixels(image), orientation(exif_of(image)))

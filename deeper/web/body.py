@@ -76,6 +76,8 @@ async def read_body(request: Request, largest: int, share: Share | None = None) 
         length = f"{int(told):,}" if len(told) <= 15 else f"{told[:15]}…"
         raise Refused(413, f"the body has {length} bytes; at most {largest:,} are taken", {"connection": "close"})
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "x-gzip":  # an older name of the same (RFC 9110, 8.4.1.3)
+        encoding = "gzip"
     if encoding not in ("identity", "gzip", "deflate", ""):
         raise Refused(415, f"content encoding {encoding[:40]!r}; wanted gzip, deflate or none")
     packed = _Packed(encoding) if encoding in ("gzip", "deflate") else None

@@ -150,7 +150,8 @@ class Guard:
         except asyncio.CancelledError:
             # The server ends, and has waited for as long as it may.
             if status == 0:
-                await error_response(503, "the server is ending; ask again later")(scope, receive, noting)
+                ending = {"retry-after": "5", "connection": "close"}
+                await error_response(503, "the server is ending; ask again later", ending)(scope, receive, noting)
             raise
         except Exception:
             # Never a stack trace to the client; to the log, with the id that the client was given.

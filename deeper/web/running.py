@@ -22,7 +22,8 @@ def bound(host: str, port: int) -> socket.socket:
     one = socket.socket(family, socket.SOCK_STREAM)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind((host, port))
+        # With the interface that a link-local address names: fe80::1%eth0.
+        one.bind(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4] if "%" in host else (host, port))
         # From now on clients wait instead of being refused: whoever reads the address may ask at once.
         one.listen(_BACKLOG)
     except (OSError, OverflowError) as error:

@@ -6,9 +6,11 @@ import io
 import itertools
 import math
 import os
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from deeper.errors import BundleError, SourceError, UsageError
 from deeper.images import encode_png
 from deeper.inference import predictor, softmax
 from deeper.prediction import Classifier, Failed, Pause, Prediction
+from tests.patience import patient
 from tests.sample_network import CLASSES, PREPROCESS, digits, network, write
 
 
@@ -235,6 +238,41 @@ def test_exif_turn_of_a_pillow_image_is_that_of_its_file(classifier, images, tmp
     with Image.open(tmp_path / "turned.png") as opened:
         assert same(classifier(opened), classifier(tmp_path / "turned.png"))
     assert not same(classifier(tmp_path / "turned.png"), classifier(images[0]))
+
+
+@pytest.mark.parametrize(("bits", "colour", "row", "key"), [(2, 0, b"\x1b", b"\0\x01"), (4, 0, b"\x05\xf0", b"\0\x05")])
+def test_a_transparent_colour_of_a_pillow_image_is_that_of_its_file(classifier, tmp_path, bits, colour, row, key):
+    """Pillow spreads the pixels over 0..255 and leaves the colour as the file has it."""
+    header = struct.pack(">IIBBBBB", 4, 1, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"tRNS", key), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    path = tmp_path / "key.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks)
+    )
+    with Image.open(path) as opened:
+        assert same(classifier(opened), classifier(path))
+        assert opened.info["transparency"] == key[1], "the caller's image stays as it is"
+
+
+def test_a_forked_process_answers(folder):
+    """Torch's pool of threads does not survive a fork: the child waited for it for ever."""
+    code = f"""
+import os, signal, sys, numpy as np, torch
+from deeper import Classifier
+torch.set_num_threads(2)
+mine = Classifier({str(folder)!r}, engine="torch")
+blank = np.zeros((28, 28), np.uint8)
+mine(blank)
+child = os.fork()
+if not child:
+    signal.alarm({patient(60)})
+    mine(blank)
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=patient(200)).returncode == 0
 
 
 def bad_pictures(tmp_path: Path) -> dict[str, object]:

@@ -11,6 +11,8 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -323,3 +325,27 @@ def test_a_served_export_needs_no_torch(served_run, pictures, tmp_path) -> None:
         assert ask(f"{address}/api/models")[1]["models"][0]["engine"] == "openvino"
         assert ask(f"{address}/predict", encode_png(pictures[0]))[0] == 200
         assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+def _answers_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _answers_ipv6(), reason="this machine has no ::1")
+def test_an_address_in_a_longer_form_is_told_and_answered_as_clients_write_it(served_run) -> None:
+    """They shorten it, and so does the Host header that they send."""
+    words = [sys.executable, "-m", "deeper", "serve", str(served_run), "--host", "0:0:0:0:0:0:0:1", "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        address = next((line.split()[2] for line in process.stdout if "http://" in line), "")
+        try:
+            assert "http://[::1]:" in address
+            with urllib.request.urlopen(f"{address.rstrip('/')}/livez", timeout=patient(30)) as answer:
+                assert answer.status == 200
+        finally:
+            process.terminate()

@@ -347,6 +347,14 @@ def test_a_token_two_models_and_what_goes_wrong(browser, served_run, hostile, pi
             page.click("#tab-draw")
             corner = "[...document.getElementById('canvas').getContext('2d').getImageData(0, 0, 1, 1).data]"
             assert page.evaluate(corner) == [255, 255, 255, 255], "it is drawn as the model learned: dark on light"
+            # Chosen while another tab is shown: the picture's answer is of the model that is chosen now.
+            page.select_option("#model", "digits")
+            page.click("#tab-picture")
+            wait_text(page, "#verdict", wanted[0].label)
+            page.click("#tab-draw")
+            page.select_option("#model", "<b>other<b>")
+            page.click("#tab-picture")
+            wait_text(page, "#verdict", "Unsure")
 
             page.set_input_files("#files", [as_file("large.png", bytes(30_000))])
             wait_text(page, "#problem", "Too large for this server: the body has 30,000 bytes")

@@ -37,7 +37,7 @@ def status(*given: object, **named: object) -> int:
 def test_packed_and_plain_bodies_are_read() -> None:
     data = bytes(range(250)) * 4
     assert reading([data[:300], data[300:]]) == data
-    for pack, encoding in ((gzip.compress, "gzip"), (zlib.compress, "deflate")):
+    for pack, encoding in ((gzip.compress, "gzip"), (gzip.compress, "x-gzip"), (zlib.compress, "deflate")):
         packed = pack(data)
         assert reading([packed[at : at + 7] for at in range(0, len(packed), 7)], encoding=encoding) == data
         assert status([pack(bytes(1001))], encoding=encoding) == 413

@@ -205,6 +205,7 @@ def test_what_is_cancelled_when_the_server_ends_is_told_so() -> None:
     assert sent[0]["status"] == 503 and json.loads(sent[1]["body"]) == {
         "error": "the server is ending; ask again later"
     }
+    assert (b"retry-after", b"5") in sent[0]["headers"]
 
 
 def test_the_seconds_of_a_request_begin_with_its_whole_body() -> None:

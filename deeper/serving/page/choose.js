@@ -8,7 +8,7 @@ import { counted } from "./words.js";
 const at = (id) => document.getElementById(id);
 // Of a dropped folder; so many are a task for `deeper predict`.
 const MOST = 2000;
-const PICTURE = /\.(jpe?g|png|gif|webp|bmp|tiff?|hei[cf]|avif|jfif|pgm|ppm)$/i;
+const PICTURE = /\.(jpe?g?|jfif|a?png|gif|webp|bmp|dib|tiff?|hei[cf]|avif|jp2|j2k|p[bgpn]m|pcx|qoi|sgi|rgb|ico|psd|tga)$/i;
 
 export function startChoosing() {
   on("entries", () => { if (!state.entries.length) at("left-out").hidden = true; });

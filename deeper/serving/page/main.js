@@ -64,21 +64,33 @@ async function begin() {
   const drawing = startDrawing();
   const camera = startCamera();
 
+  // The current picture's answer is of the model that was chosen before: seen to when the picture is shown again.
+  let stale = false;
+  const upToDate = () => {
+    if (!stale) return;
+    stale = false;
+    askAgain(state.current);
+  };
   on("model", () => {
+    stale = true;
     showModel();
     if (state.source === "draw" && !drawable(state.model)) tabs.select("picture");
     else if (state.source === "draw") drawing.nudge();
-    else if (state.source === "picture") askAgain(state.current);
+    else if (state.source === "picture") upToDate();
     if (!state.current && state.source === "picture") showNothing();
   });
   on("source", () => {
     if (state.source !== "camera") camera.stop();
     if (state.source !== "draw") drawing.pause();
     empty();
-    if (state.source === "picture") showEntry(state.current);
+    if (state.source === "picture") {
+      upToDate();
+      showEntry(state.current);
+    }
     if (state.source === "draw") drawing.nudge();
   });
   on("current", () => {
+    stale = false; // also one of the gallery, chosen for the answer that it had
     if (state.current) tabs.select("picture");
     if (state.source === "picture") showEntry(state.current);
   });
