@@ -74,6 +74,7 @@ def examine(self_test: bool = True, notice: Callable[[str], None] = lambda text:
 
     from deeper import __version__
     from deeper.models.kernels.library import find_compiler
+    from deeper.records.workers import available_processors
     from deeper.training.precision import choose_precision
 
     flags = _processor_flags()
@@ -84,7 +85,7 @@ def examine(self_test: bool = True, notice: Callable[[str], None] = lambda text:
         versions={"deeper": __version__, "python": platform.python_version(), **_versions()},
         processor={
             "name": _processor_name(),
-            "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "processors": available_processors(),
             "instructions": [text for flag, text in _FLAGS.items() if flag in flags],
             "lacking": [text for flag, text in _FLAGS.items() if flags and flag not in flags],
             "compiler": find_compiler(),

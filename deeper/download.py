@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import os
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -97,11 +97,6 @@ def fetch_checked(urls: Sequence[str], check: Check, target: Path, *, progress: 
 def _alone(target: Path) -> Iterator[None]:
     """Within the block no other process downloads `target`: both would write into one part. Waits for its end."""
     with files.storage(target):
-        if sys.platform == "win32":
-            yield
-            return
-        import fcntl
-
         place = target.with_name(f".{target.name}.lock")
         while True:
             lock = open(place, "ab")

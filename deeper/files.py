@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -17,7 +18,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -111,10 +111,6 @@ def _opened(path: Path, ending: str = "") -> tuple[Path, IO[bytes]]:
 
 def _lock(descriptor: int) -> bool | None:
     """Take the kernel's lock, which dies with us. False: another process holds it. None: there are no locks here."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

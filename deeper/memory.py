@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import sys
+import resource
 from pathlib import Path
 
 # Where the kernel does not say.
@@ -15,12 +15,9 @@ def free_memory() -> int:
     """Bytes that can be taken without swapping and without being killed for it."""
     free = _free_in_heap()
     bounds = [_of_meminfo("MemAvailable") + free]
-    if sys.platform != "win32":
-        import resource
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if limit != resource.RLIM_INFINITY:
-            bounds.append(limit - _address_space(resource.getpagesize()) + free)
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        bounds.append(limit - _address_space(resource.getpagesize()) + free)
     bounds += [limit - used + free for limit, used in _control_groups(_CONTROL_GROUPS, Path("/proc/self/cgroup"))]
     return max(0, min(bounds))
 

@@ -95,15 +95,15 @@ def main(arguments: Arguments) -> None:
         return
     from rich.table import Table
 
-    table = Table(box=None)
-    for title in ("network", "input", "from", "parameters", "multiply-adds", "presets", "source"):
-        table.add_column(
-            title,
-            justify="left" if title in ("network", "presets", "source") else "right",
-            no_wrap=title == "network",
-            overflow="fold",
-        )
+    table, papers = Table(box=None), Table(box=None)
+    for title in ("network", "input", "from", "parameters", "multiply-adds", "presets"):
+        words = title in ("network", "presets")
+        table.add_column(title, justify="left" if words else "right", no_wrap=title != "presets", overflow="fold")
+    # In a table of their own: beside the numbers they would have room for one word a line.
+    papers.add_column("network", no_wrap=True)
+    papers.add_column("source", overflow="fold")
     for row in rows:
+        papers.add_row(str(row["name"]), str(row["source"]))
         table.add_row(
             str(row["name"]),
             str(row["native_size"]),
@@ -111,9 +111,11 @@ def main(arguments: Arguments) -> None:
             f"{row['parameters'] / 1e6:.1f} M",
             f"{row['multiply_adds'] / 1e9:.3f} G",
             ", ".join(row["presets"]),
-            str(row["source"]),
         )
-    results().print(table)
+    console = results()
+    console.print(table)
+    console.print()
+    console.print(papers)
 
 
 def _print_weights(arguments: Arguments, name: str) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.bundle import Info
-from deeper.engines.pictures import check_pictures
 from deeper.errors import BundleError, MissingExtraError, how_to_install, printable
+from deeper.inference.pictures import check_pictures
 from deeper.inference.scores import Predict, Scores
 
 
@@ -30,7 +30,7 @@ def onnx_predictor(path: Path, info: Info, *, batch: int) -> Predict:
         raise BundleError(f"ONNX Runtime cannot open {printable(path)} ({printable(error, 120)})") from None
 
     def predict(images: NDArray[np.uint8]) -> Scores:
-        pictures = check_pictures(images, info.preprocess)
+        pictures = np.ascontiguousarray(check_pictures(images, info.preprocess))
         logits, features = [], []
         for first in range(0, len(pictures), batch):
             one, other = session.run(["logits", "features"], {"images": pictures[first : first + batch]})

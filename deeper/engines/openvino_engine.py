@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.bundle import Info
-from deeper.engines.pictures import check_pictures
 from deeper.errors import BundleError, MissingExtraError, how_to_install, printable
+from deeper.inference.pictures import check_pictures
 from deeper.inference.scores import Predict, Scores
 
 # Pictures of fewer values than this go through in pieces, larger ones singly: a request costs some tens of microseconds.
@@ -107,7 +107,7 @@ def openvino_predictor(path: Path, info: Info, *, precision: str) -> Predict:
             return made[aim]
 
     def predict(images: NDArray[np.uint8]) -> Scores:
-        pictures = check_pictures(images, fit)
+        pictures = np.ascontiguousarray(check_pictures(images, fit))
         scores = compiled("LATENCY", 1)(pictures) if len(pictures) == 1 else compiled("THROUGHPUT", piece)(pictures)
         return Scores(scores.logits[: len(images)], scores.features[: len(images)])
 

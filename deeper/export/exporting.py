@@ -29,6 +29,7 @@ from deeper.export.openvino import write_openvino
 from deeper.export.running import runner
 from deeper.export.savedmodel import write_savedmodel
 from deeper.inference import Network, predictor
+from deeper.models.folding import folded
 from deeper.runs import Run
 from deeper.runs.folder import is_run
 
@@ -142,7 +143,8 @@ class _Work:
 
     def graph(self) -> torch.export.ExportedProgram:
         if self.program is None:
-            self.program = exported(Network(self.loaded.model, self.loaded.info.preprocess), self.example)
+            network = Network(folded(self.loaded.model), self.loaded.info.preprocess)
+            self.program = exported(network, self.example)
         return self.program
 
     def onnx(self, temporary: Path) -> Path:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from deeper.errors import MemoryShortageError, UsageError, printable
 from deeper.images import Preprocess
+from deeper.inference.pictures import check_pictures
 from deeper.inference.scores import BATCH, Predict, Scores
 from deeper.inference.shortage import in_words, is_shortage, room
 
@@ -83,19 +84,11 @@ def predictor(
     kind = check_device(device)
     network = Network(model, preprocess).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    wanted = (preprocess.height, preprocess.width, preprocess.channels)
     fitting = batch
 
     def predict(images: NDArray[np.uint8]) -> Scores:
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != wanted:
-            raise UsageError(
-                f"the model takes uint8 N×{wanted[0]}×{wanted[1]}×{wanted[2]}, got {images.dtype} "
-                f"{'×'.join(map(str, images.shape))}; use Preprocess.fit"
-            )
         nonlocal fitting
-        count = len(images)
-        # Without a picture, one of zeros tells how wide the empty answer is.
-        pictures = images if count else np.zeros((1, *wanted), np.uint8)
+        count, pictures = len(images), check_pictures(images, preprocess)
         logits, features = [], []
         autocast = torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
         with evaluating(network), torch.inference_mode(), plain_fp32(kind, precision), autocast:
@@ -111,7 +104,7 @@ def predictor(
                         fitting = len(cut) // 2
                         continue
                     raise MemoryShortageError(
-                        f"out of memory: not even one picture of {wanted[0]}×{wanted[1]} passes the network, with "
+                        f"out of memory: not even one picture of {preprocess.height}×{preprocess.width} passes the network, with "
                         f"{in_words(room(device))} free; free memory, or train a network for smaller pictures (--size)"
                     ) from None
                 logits.append(one.cpu().numpy())

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from deeper.inference import softmax
 
+# Where the input is sound and the network undecided, what is said begins so.
+NO_CLASS = "no class"
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:

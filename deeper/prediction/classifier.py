@@ -11,7 +11,6 @@ torch is imported when a classifier runs on it, not before: engines without it c
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,15 +32,17 @@ from deeper.images.containers import exif_of, load, orientation
 from deeper.images.decode import turn
 from deeper.images.pixels import to_pixels
 from deeper.inference import BATCH, familiarity, softmax
-from deeper.prediction.answers import Failed, Named, Pause, Prediction
+from deeper.prediction.answers import NO_CLASS, Failed, Named, Pause, Prediction
 from deeper.prediction.views import averaged
+from deeper.records.encoding import read_file
+from deeper.records.workers import available_processors
 
 Picture: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image"
 """A file name, a file's bytes, a PIL image, or an array H × W or H × W × C."""
 
 _END = Pause()
 _UNFAMILIAR = "unlike the training pictures: no class speaks up for it as it does for them"
-_NOT_SURE = "no class is probable enough ({:.1%}, where right answers have at least {:.1%})"
+_NOT_SURE = NO_CLASS + " is probable enough ({:.1%}, where right answers have at least {:.1%})"
 
 # Seconds that pictures may be long in coming before those that are there are answered, in a smaller batch.
 _SLOW = 0.5
@@ -171,7 +172,7 @@ class Classifier:
         self, pictures: Iterable[Picture | Named | Failed | Pause], on_error: OnError
     ) -> Iterator[Prediction | Failed]:
         # Decoding leaves Python's lock, and so does the engine: the next pictures are fitted while a batch runs.
-        with ThreadPoolExecutor(_decoders(), thread_name_prefix="deeper-decode") as pool:
+        with ThreadPoolExecutor(available_processors(), thread_name_prefix="deeper-decode") as pool:
             ahead: deque[tuple[str, Future[NDArray[np.uint8]]]] = deque()
             waiting: list[tuple[str, NDArray[np.uint8]] | Failed] = []
             source, number, slow = iter(pictures), 0, 0.0
@@ -317,10 +318,6 @@ def _owned(picture: Picture | Named | Failed) -> Picture | Named | Failed:
     return np.asarray(picture).copy() if hasattr(picture, "__array__") else picture
 
 
-def _decoders() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _is_one(pictures: Any) -> bool:
     return isinstance(pictures, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
 
@@ -359,11 +356,7 @@ def _of_one_scale(array: NDArray[np.floating[Any]]) -> list[NDArray[Any]]:
 
 def _file(name: str | os.PathLike[str]) -> bytes:
     try:
-        # A FIFO would hang, a device would never end.
-        if not stat.S_ISREG(os.stat(name).st_mode):
-            raise SourceError("no regular file; wanted a picture file")
-        with open(name, "rb") as file:
-            return file.read()
+        return read_file(name)
     except OSError as error:
         raise SourceError((error.strerror or str(error)).lower()) from None
     except ValueError:  # a NUL in the name

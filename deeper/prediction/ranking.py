@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deeper.prediction.answers import Prediction
+from deeper.prediction.answers import NO_CLASS, Prediction
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,6 @@ def rank_uncertain(predictions: Iterable[Prediction], count: int | None = None) 
     for index, one in enumerate(predictions):
         (first, high), (second, low) = one.top(2)
         ranked.append(Ranked(one.source, first, second, high, high - low, one.unsure, index))
-    amiss = [bool(one.unsure) and not one.unsure.startswith("no class") for one in ranked]
+    amiss = [bool(one.unsure) and not one.unsure.startswith(NO_CLASS) for one in ranked]
     order = sorted(range(len(ranked)), key=lambda number: (amiss[number], ranked[number].margin))
     return [ranked[number] for number in order[:count]]

@@ -142,32 +142,22 @@ class Corrections:
 
     def _absorb(self, data: bytes) -> None:
         """Take in what the file holds from `_end` on."""
-        rows, length, self._lacks = _parsed(self.path, data, None if self._end == 0 else self._columns)
+        rows, length, lacks = _parsed(self.path, data, None if self._end == 0 else self._columns)
+        columns = self._columns
         if self._end == 0 and rows:
-            self._columns = tuple(name.strip().lower() for name in rows.pop(0))
-        for row in rows:
-            try:
-                self._take(dict(zip(self._columns, row)))
-            except UsageError as error:
-                raise SourceError(f"{printable(self.path)}: {error}; mend or remove the line") from None
+            columns = tuple(name.strip().lower() for name in rows.pop(0))
+        # All are read before one is taken: what is refused for a bad line may be tried again once that is mended.
+        try:
+            taken = [_read(dict(zip(columns, row))) for row in rows]
+        except UsageError as error:
+            raise SourceError(f"{printable(self.path)}: {error}; mend or remove the line") from None
+        for one in taken:
+            if isinstance(one, Decision):
+                self._push(one)
+            elif one in self:
+                self._pop(one)
         self._end += length
-
-    def _take(self, row: Mapping[str, str]) -> None:
-        identifier, kind = row.get("id", ""), row.get("decision", "").strip().lower()
-        if kind == UNDO:
-            if identifier in self:
-                self._pop(identifier)
-            return
-        self._push(
-            Decision(
-                id=identifier,
-                kind=kind,  # type: ignore[arg-type]  # it checks what it is given
-                given=row.get("from", ""),
-                to=row.get("to", ""),
-                who=row.get("who", ""),
-                when=row.get("when", ""),
-            )
-        )
+        self._columns, self._lacks = columns, lacks
 
     def _push(self, decision: Decision) -> None:
         self._stacks.setdefault(decision.id, []).append(decision)
@@ -245,6 +235,21 @@ def _whole(data: bytes) -> int:
         if not quoted:
             end = start
     return end
+
+
+def _read(row: Mapping[str, str]) -> Decision | str:
+    """A decision, or the id of the picture of which the last one is taken back. Raises: UsageError."""
+    identifier, kind = row.get("id", ""), row.get("decision", "").strip().lower()
+    if kind == UNDO:
+        return identifier
+    return Decision(
+        id=identifier,
+        kind=kind,  # type: ignore[arg-type]  # it checks what it is given
+        given=row.get("from", ""),
+        to=row.get("to", ""),
+        who=row.get("who", ""),
+        when=row.get("when", ""),
+    )
 
 
 def _parsed(path: Path, data: bytes, columns: Sequence[str] | None) -> tuple[list[list[str]], int, bytes]:

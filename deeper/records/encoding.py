@@ -20,7 +20,7 @@ from deeper.records.info import Moments
 from deeper.records.picture import Facts
 
 MAX_FILE_BYTES = 256 << 20
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK
 # Rows summed at once: 128 · 255² is below 2²⁴, so that every sum in float32 is a whole number that it holds exactly,
 # in whatever order it is added up; across blocks, in float64, the same holds up to 2⁵³ (10¹¹ pixels).
 _ROWS = 128
@@ -121,7 +121,7 @@ def _load(chunk: Chunk, position: int) -> tuple[NDArray[np.uint8], bytes, str]:
     return decoded, data, "PNG" if data.startswith(b"\x89PNG") else "JPEG"
 
 
-def read_file(path: str) -> bytes:
+def read_file(path: str | os.PathLike[str]) -> bytes:
     """A picture's file, whole. Raises: SourceError, for what is no regular file, empty or too long; OSError."""
     # Not blocking: what was a file when it was listed may have become a FIFO, whose opening would wait for ever.
     descriptor = os.open(path, _FLAGS)

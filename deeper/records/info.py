@@ -19,6 +19,10 @@ FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
 
 
+class NewerDatasetError(DatasetError):
+    """A dataset in a format that this version does not know."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShardInfo:
     """One TFRecord file. `bytes`: its size; `sha256`: hexadecimal, over the whole file."""
@@ -201,7 +205,7 @@ def load(folder: Path) -> DatasetInfo:
         raise DatasetError(f"{printable(path)} is damaged: it holds no JSON object; {advice}")
     given = plain.get("format_version")
     if isinstance(given, int) and given > FORMAT_VERSION:
-        raise DatasetError(
+        raise NewerDatasetError(
             f"{printable(path)} has format version {given}; this deeper reads up to {FORMAT_VERSION}: update deeper"
         )
     stored = plain.pop("hash", None)
@@ -218,6 +222,9 @@ def load(folder: Path) -> DatasetInfo:
 def _check(info: DatasetInfo, path: Path, advice: str) -> None:
     classes = len(info.classes)
     wrong: str | None = None
+    if "/" in info.name or info.name in ("", ".", ".."):
+        # It becomes a part of the names of runs and audits, which must not lie elsewhere.
+        wrong = f"{printable(info.name, 60)!r} is no name of a folder"
     if info.channels not in (1, 3) or len(info.mean) != info.channels or len(info.deviation) != info.channels:
         wrong = f"{info.channels} channels do not go with its mean and deviation"
     for name, split in info.splits.items():

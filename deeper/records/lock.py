@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +15,8 @@ from deeper.errors import DatasetError, DeeperError, printable
 def locked(folder: Path, refusal: DeeperError | None = None) -> Iterator[None]:
     """Within the block no other process changes `folder`. The lock is the kernel's and dies with us.
 
-    Raises: `refusal`, or a DatasetError, when another process holds it. Does nothing on Windows, which has no such lock.
+    Raises: `refusal`, or a DatasetError, when another process holds it.
     """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:

@@ -120,10 +120,11 @@ def assign_more(members: Sequence[Member], old: Sequence[Member], drawn: Mapping
     old_units: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for unit in _units(old, range(len(old)), seed):
         old_units[unit.label].append((unit.number, old[unit.positions[0]].split or "train"))
+    thresholds = {label: _thresholds(numbers, shares) for label, numbers in old_units.items()}
     units = _units(members, pool, seed)
     for unit in units:
         if unit.label in old_units:
-            split = _by_threshold(unit.number, old_units[unit.label], shares)
+            split = next((name for name, threshold in thresholds[unit.label] if unit.number < threshold), "train")
             for position in unit.positions:
                 splits[position] = split
     # Classes that are new here are drawn as in a first build.
@@ -207,7 +208,10 @@ def _by_rank(members: Sequence[Member], pool: Sequence[int], shares: Mapping[str
     return result
 
 
-def _by_threshold(number: float, old: Sequence[tuple[float, str]], drawn: Mapping[str, float]) -> str:
+def _thresholds(old: Sequence[tuple[float, str]], drawn: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Below which number a unit of a class goes to which split, the first that fits: so that those drawn before, each
+    with its number in `old`, would go where they are."""
+    found: list[tuple[str, float]] = []
     within: set[str] = set()
     share = 0.0
     for name in _DRAWN_ORDER:
@@ -217,10 +221,8 @@ def _by_threshold(number: float, old: Sequence[tuple[float, str]], drawn: Mappin
         share += drawn[name]
         low = max((unit for unit, split in old if split in within), default=0.0)
         high = min((unit for unit, split in old if split not in within), default=1.0)
-        threshold = min(max(share, np.nextafter(low, 1)), high) if low < high else share
-        if number < threshold:
-            return name
-    return "train"
+        found.append((name, min(max(share, np.nextafter(low, 1)), high) if low < high else share))
+    return found
 
 
 def _beyond_share(splits: Sequence[str], drawn: Mapping[str, float]) -> list[str]:

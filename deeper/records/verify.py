@@ -115,7 +115,7 @@ def survey(path: Path, progress: Progress | None = None) -> Survey:
     try:
         info = dataset_info.load(path)
     except DatasetError as error:
-        if "update deeper" in str(error):
+        if isinstance(error, dataset_info.NewerDatasetError):
             raise
         problems.append(Problem(file=dataset_info.FILE, what=str(error).partition(";")[0]))
     if info is not None:

@@ -123,7 +123,14 @@ class _Crew:
     """One interpreter, and `count` workers that it forks. Raises: OSError."""
 
     def __init__(self, count: int) -> None:
-        pipes = [(os.pipe(), os.pipe()) for _ in range(count)]
+        made: list[tuple[int, int]] = []
+        try:
+            for _ in range(2 * count):
+                made.append(os.pipe())
+        except OSError:  # no more files may be open: those that are must not stay so
+            _close(made)
+            raise
+        pipes = list(zip(made[::2], made[1::2]))
         theirs = [(asked[0], answered[1]) for asked, answered in pipes]
         self.workers = [_Worker(os.fdopen(asked[1], "wb"), os.fdopen(answered[0], "rb")) for asked, answered in pipes]
         try:
@@ -181,6 +188,9 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._closed = True
         for crew in self._crews:
             crew.end()
@@ -201,7 +211,7 @@ class Workers:
                 yield pending.popleft().result()
         except BaseException:
             # Threads that wait for an answer are freed by the end of the process that owes it.
-            self.__exit__(None, None, None)
+            self._end()
             raise
         finally:
             pool.shutdown(cancel_futures=True)

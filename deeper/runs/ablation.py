@@ -24,6 +24,7 @@ from deeper.runs.machine import versions
 from deeper.runs.place import held
 from deeper.runs.plan import stages_of
 from deeper.runs.result import Result
+from deeper.runs.sameness import differences
 from deeper.runs.training import resume
 from deeper.runs.work import Work
 from deeper.training.options import thawed
@@ -111,17 +112,21 @@ def _config(run: Run, place: Path, without: str | None, number: int, steps: int 
 
 def _refuse_other(there: Run, wanted: Config) -> None:
     have = there.config
-    same = (
-        have.dataset_hash == wanted.dataset_hash
-        and have.options.distortions == wanted.options.distortions
-        and have.options.seed == wanted.options.seed
-        and have.options.batch == wanted.options.batch
-        and have.steps in (0, wanted.steps)
+    different = differences(
+        have,
+        wanted.dataset_hash,
+        wanted.options,
+        fold=wanted.fold,
+        share=wanted.share,
+        policy=wanted.policy,
+        origin=wanted.weights,
     )
-    if not same:
+    if have.steps not in (0, wanted.steps):
+        different.append("number of steps")
+    if different:
         raise RunError(
-            f"{printable(there.path)} belongs to another ablation, or to one of an older version in other batches; "
-            "delete it, or give another --out"
+            f"{printable(there.path)} was trained with another {', '.join(different)}: it belongs to another ablation; "
+            "delete it"
         )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deeper import files
 from deeper.errors import DatasetError, SourceError, StorageError, printable
 from deeper.records import BuildOptions, Dataset, build, open_source
 from deeper.records.rejected import FILE, read_rejected
@@ -43,7 +43,7 @@ def dataset_for(
             "(config.toml names it)"
         )
     opened = open_source(source)
-    name = re.sub(r"[^\w.-]+", "-", opened.name).strip("-") or "pictures"
+    name = files.sanitize_name(opened.name)
     target = (folder or Path("datasets")) / f"{name}-{opened.fingerprint()[:8]}"
     if is_dataset(target):
         notice(f"{target} was built from this source before and is used again")

@@ -16,11 +16,9 @@ from deeper.models.weights.fitting import Fitted, fit
 from deeper.models.weights.foreign import Weights
 from deeper.models.weights.loading import opened
 from deeper.models.weights.look import Look
+from deeper.runs.folder import is_run
 from deeper.runs.origin import Origin
 from deeper.training.options import Options
-
-# What a run's folder looks like; `deeper.runs.folder` opens runs, and needs what is here.
-_RUN, _BUNDLE = "config.toml", "bundle"
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def open_initial(name: str, *, model: str | None = None, progress: Progress | No
     Raises: UsageError, WeightsError, BundleError, DownloadError, MissingExtraError.
     """
     path = Path(name)
-    if (path / _RUN).is_file() or bundle.is_bundle(path):
+    if is_run(path) or bundle.is_bundle(path):
         return _own(name, path, model)
     return _with_origin(*opened(name, model=model, progress=progress))
 
@@ -67,7 +65,7 @@ def _with_origin(weights: Weights, path: Path) -> Initial:
 
 def _own(name: str, path: Path, model: str | None) -> Initial:
     """A bundle, or a run's."""
-    place = path if bundle.is_bundle(path) else path / _BUNDLE
+    place = path if bundle.is_bundle(path) else path / "bundle"
     if not bundle.is_bundle(place):
         raise UsageError(f"the run {printable(name)} has no bundle yet; let it train until its first validation")
     own = model if model is not None and ":" in model else None

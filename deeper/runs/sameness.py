@@ -8,7 +8,7 @@ from typing import Any
 
 from deeper.errors import RunError, printable
 from deeper.records import Dataset
-from deeper.runs.folder import Fold, Run
+from deeper.runs.folder import Config, Fold, Run
 from deeper.runs.origin import Origin
 from deeper.training.options import Options
 from deeper.values import to_plain
@@ -29,18 +29,33 @@ def refuse_other(
     Raises: RunError, when the run at `path` is not the one that would be trained.
     """
     config = Run(path).config
+    if different := differences(
+        config, dataset.info.hash, wanted, fold=fold, share=share, policy=policy, origin=origin
+    ):
+        raise RunError(
+            f"{printable(path)} was trained with another {', '.join(different)}; "
+            "give the same options as then, or another --out"
+        )
+
+
+def differences(
+    config: Config,
+    dataset_hash: str,
+    wanted: Options,
+    *,
+    fold: Fold | None,
+    share: float | None,
+    policy: Mapping[str, Any] | None,
+    origin: Origin | None,
+) -> list[str]:
+    """Names of the options and facts in which a run's training is another than the one that is wanted."""
     there, here = to_plain(config.options), to_plain(wanted)
     different = sorted(name for name in {*here, *there} if there.get(name) != here.get(name))
     facts = {
-        "dataset": config.dataset_hash == dataset.info.hash,
+        "dataset": config.dataset_hash == dataset_hash,
         "fold": config.fold == fold,
         "share": config.share == share,
         "policy": config.policy == policy,
         "weights": (config.weights and config.weights.sha256) == (origin and origin.sha256),
     }
-    different += [name for name, same in facts.items() if not same and name not in different]
-    if different:
-        raise RunError(
-            f"{printable(path)} was trained with another {', '.join(different)}; "
-            "give the same options as then, or another --out"
-        )
+    return different + [name for name, same in facts.items() if not same and name not in different]

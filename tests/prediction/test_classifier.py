@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import itertools
 import math
 import os
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -22,7 +19,6 @@ from deeper.errors import BundleError, SourceError, UsageError
 from deeper.images import encode_png
 from deeper.inference import predictor, softmax
 from deeper.prediction import Classifier, Failed, Pause, Prediction
-from tests.patience import patient
 from tests.sample_network import CLASSES, PREPROCESS, digits, network, write
 
 
@@ -255,26 +251,6 @@ def test_a_transparent_colour_of_a_pillow_image_is_that_of_its_file(classifier, 
         assert opened.info["transparency"] == key[1], "the caller's image stays as it is"
 
 
-def test_a_forked_process_answers(folder):
-    """Torch's pool of threads does not survive a fork: the child waited for it for ever."""
-    code = f"""
-import os, signal, sys, numpy as np, torch
-from deeper import Classifier
-torch.set_num_threads(2)
-mine = Classifier({str(folder)!r}, engine="torch")
-blank = np.zeros((28, 28), np.uint8)
-mine(blank)
-child = os.fork()
-if not child:
-    signal.alarm({patient(60)})
-    mine(blank)
-    os._exit(0)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=patient(200)).returncode == 0
-
-
 def bad_pictures(tmp_path: Path) -> dict[str, object]:
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty.png").write_bytes(b"")
@@ -304,21 +280,6 @@ def test_a_bad_picture_in_a_list_is_named(classifier, images, tmp_path):
         answers = classifier([images[0], bad, images[1]], on_error="skip")
         assert isinstance(answers[1], Failed) and answers[1].reason
         assert [answer.label for answer in (answers[0], answers[2])] == [one.label for one in classifier(images[:2])]
-
-
-def test_predict_many_streams_in_bounded_memory(folder, images):
-    classifier = Classifier(folder, device="cpu", batch=8)
-    taken = 0
-
-    def endless():
-        nonlocal taken
-        for number in itertools.count():
-            taken += 1
-            yield images[number % 60]
-
-    answers = list(itertools.islice(classifier.predict_many(endless()), 20))
-    assert [one.label for one in answers] == [one.label for one in classifier(images[:20])]
-    assert taken <= 24 + 8 + 1  # one batch answered from, and no more than one decoded ahead
 
 
 def test_predict_many_gives_what_came_before_a_bad_one(classifier, images):
@@ -351,12 +312,6 @@ def test_no_bundle(tmp_path):
         Classifier(tmp_path / "nowhere")
     with pytest.raises(BundleError, match="holds no bundle"):
         Classifier(tmp_path)
-
-
-def test_importing_it_needs_no_torch():
-    code = "import sys, deeper.prediction; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
 
 
 class Breaking:

@@ -189,3 +189,18 @@ def test_a_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_bytes(b"id,decision\n\xff\xfe,keep\n")
     with pytest.raises(SourceError, match="no UTF-8"):
         read_corrections(tmp_path / "c.csv")
+
+
+def test_a_bad_line_of_another_process_is_refused_without_half_of_what_came_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    log = Corrections(path)
+    log.decide(Decision(id="a", kind="exclude"))
+    good = path.read_text()
+    path.write_text(good + "b,exclude,,,,\nc,nonsense,,,,\n")
+    for _ in range(2):
+        with pytest.raises(SourceError, match="nonsense"):
+            log.decide(Decision(id="d", kind="exclude"))
+    path.write_text(good + "b,exclude,,,,\nc,exclude,,,,\n")
+    log.decide(Decision(id="d", kind="exclude"))
+    assert sorted(log.decisions) == ["a", "b", "c", "d"] == sorted(read_corrections(path))
+    assert log.undo("b") is None, "it was taken in once"

@@ -123,6 +123,18 @@ def test_shards_outside_the_folder_are_refused(made: Path) -> None:
         Dataset(made)
 
 
+@pytest.mark.parametrize("name", ["../../elsewhere", "..", ""])
+def test_a_name_that_leads_elsewhere_is_refused(made: Path, name: str) -> None:
+    """Runs and audits are named after it."""
+    plain = json.loads((made / "dataset.json").read_text())
+    plain["name"] = name
+    del plain["hash"]
+    plain["hash"] = dataset_info._hash(plain)
+    (made / "dataset.json").write_text(json.dumps(plain))
+    with pytest.raises(DatasetError, match="is no name of a folder"):
+        Dataset(made)
+
+
 def test_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="does not exist; build one with `deeper build"):
         Dataset(tmp_path / "nothing")

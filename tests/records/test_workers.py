@@ -135,3 +135,18 @@ def test_no_worker_outlives_a_parent_that_was_killed() -> None:
         assert alive(group)
         parent.kill()
     assert ended(group)
+
+
+def test_where_no_more_files_may_be_open_none_stays_so() -> None:
+    """The work is done here then; what was opened for the workers is closed."""
+    code = """
+import os, resource
+from deeper.records.workers import Workers
+before = len(os.listdir("/proc/self/fd"))
+resource.setrlimit(resource.RLIMIT_NOFILE, (before + 9, before + 9))
+with Workers(8):
+    pass
+print(len(os.listdir("/proc/self/fd")) - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=patient(60))
+    assert done.stdout.strip() == "0", done.stderr
