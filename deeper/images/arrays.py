@@ -9,7 +9,7 @@ from deeper.errors import SourceError
 from deeper.images import png
 
 #: What floats of 0..1 may lie above 1 by, after somebody's arithmetic.
-WHITE = 1e-3
+_WHITE = 1e-3
 
 
 def as_picture(array: ArrayLike) -> NDArray[np.uint8]:
@@ -55,6 +55,16 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
     return png.encode(picture)
 
 
+def are_shares(highest: float) -> bool:
+    """Whether floats of which the highest is this are of 0..1, else of 0..255. Arithmetic leaves a white pixel a hair
+    above 1; taken for 0..255 the picture would be black. Raises: SourceError, for what may mean both."""
+    if 1 + _WHITE < highest < 2:
+        raise SourceError(
+            f"floats up to {highest:g}, which may mean 0..1 or 0..255; clip them (array.clip(0, 1)), or give uint8"
+        )
+    return highest <= 1 + _WHITE
+
+
 def _to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
@@ -75,10 +85,5 @@ def _to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
             raise SourceError(
                 f"pixels from {low_value:g} to {high_value:g}; wanted 0 to 1 (or 0 to 255); undo any normalisation"
             )
-        if 1 + WHITE < high_value < 2:
-            raise SourceError(
-                f"floats up to {high_value:g}, which may mean 0..1 or 0..255; clip them (array.clip(0, 1)), or give uint8"
-            )
-        # Arithmetic leaves a white pixel a hair above 1; taken for 0..255 the picture would be black.
-        return np.rint(np.minimum(wide, 1) * 255 if high_value <= 1 + WHITE else wide).astype(np.uint8)
+        return np.rint(np.minimum(wide, 1) * 255 if are_shares(high_value) else wide).astype(np.uint8)
     raise SourceError(f"an array of {values.dtype} is no picture; wanted numbers")

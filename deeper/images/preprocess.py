@@ -81,12 +81,6 @@ class Preprocess:
         """The same for another size."""
         return replace(self, height=height, width=width)
 
-    def store(self, factor: float) -> Preprocess:
-        """The same at the size training pictures are stored at: `factor` (at least 1) times the sides, rounded."""
-        if not (factor >= 1 and math.isfinite(factor)):
-            raise UsageError(f"a store factor of {factor}; wanted at least 1")
-        return self.at(round(self.height * factor), round(self.width * factor))
-
     def describe(self) -> str:
         """In words, for logs and model cards."""
         share = f" of the central {100 * self.crop:.4g} % of each side" if self.crop < 1 else ""

@@ -27,7 +27,7 @@ from deeper.bundle.info import Info
 from deeper.engines import EngineName, Precision, open_engine
 from deeper.errors import DeeperError, SourceError, UsageError, printable
 from deeper.images import Preprocess, as_picture, png
-from deeper.images.arrays import WHITE
+from deeper.images.arrays import are_shares
 from deeper.images.containers import exif_of, load, orientation
 from deeper.images.decode import turn
 from deeper.images.pixels import to_pixels
@@ -345,12 +345,8 @@ def _of_one_scale(array: NDArray[np.floating[Any]]) -> list[NDArray[Any]]:
     lowest, highest = array.min(axes), array.max(axes)  # NaN where any pixel is
     sound = (lowest >= 0) & (highest <= 255)
     top = highest[sound].max(initial=0)
-    if top <= 1 + WHITE:
+    if are_shares(float(top)):
         return list(array)
-    if top < 2:
-        raise SourceError(
-            f"floats up to {top:g}, which may mean 0..1 or 0..255; clip them (array.clip(0, 1)), or give uint8"
-        )
     return [np.rint(one).astype(np.uint8) if fits else one for one, fits in zip(array, sound, strict=True)]
 
 

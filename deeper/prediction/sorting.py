@@ -138,7 +138,11 @@ class Frames:
         with files.storage(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             file = tempfile.TemporaryFile(dir=self._folder)
-            file.write(data)
+            try:
+                file.write(data)
+            except OSError:
+                file.close()
+                raise
             return file
 
 

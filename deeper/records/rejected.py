@@ -51,13 +51,13 @@ def joined(listed: Sequence[Rejected], new: Sequence[Rejected], accepted: Iterab
     return lines + [one for some in anew.values() for one in some]
 
 
-def damage(folder: Path) -> str:
-    """What keeps `rejected.csv` from being read, in words; empty where nothing does."""
+def is_damaged(folder: Path) -> bool:
+    """Whether there is a `rejected.csv` that cannot be read."""
     try:
         read_rejected(folder)
-    except DatasetError as error:
-        return str(error)
-    return ""
+    except DatasetError:
+        return True
+    return False
 
 
 def _as_written(one: Rejected) -> Rejected:

@@ -82,7 +82,7 @@ def repair(path: str | Path, progress: Progress | None = None) -> RepairReport:
         if not (path / rejections.FILE).is_file():
             rejections.write_rejected(path, [])
             notices.append(f"{rejections.FILE} was missing: which pictures the build refused is no longer known")
-        elif rejections.damage(path):
+        elif rejections.is_damaged(path):
             aside.copy(rejections.FILE)
             rejections.write_rejected(path, [])
             notices.append(f"{rejections.FILE} was damaged: which pictures the build refused is no longer known")

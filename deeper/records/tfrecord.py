@@ -16,7 +16,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import google_crc32c
 
@@ -81,22 +80,6 @@ def unframe(record: bytes) -> bytes:
     if masked_crc(data) != _TAIL.unpack_from(record, HEADER + length)[0]:
         raise ValueError("the data's CRC does not match")
     return data
-
-
-class Writer:
-    """Writes records to a binary file that the caller opens and closes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.offset = 0
-
-    def write(self, data: bytes) -> tuple[int, int]:
-        """Append one record; yields its offset and size, frame included: the numbers of its index line."""
-        record = frame(data)
-        self.file.write(record)
-        place = (self.offset, len(record))
-        self.offset += len(record)
-        return place
 
 
 def read(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -229,7 +229,7 @@ def _check_counts(path: Path, info: DatasetInfo, shards: Sequence[ShardSurvey]) 
         yield Problem(file=dataset_info.FILE, what=what)
     if not (path / rejections.FILE).is_file():
         yield Problem(file=rejections.FILE, what="missing")
-    elif rejections.damage(path):
+    elif rejections.is_damaged(path):
         yield Problem(file=rejections.FILE, what="damaged: no CSV that can be read")
     elif (listed := len(rejections.read_rejected(path))) != info.rejected:
         yield Problem(file=rejections.FILE, what=f"has {listed:,} pictures where dataset.json says {info.rejected:,}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +20,7 @@ from deeper.records import Dataset
 from deeper.runs.dataset import dataset_for
 from deeper.runs.folder import is_run
 from deeper.runs.interrupts import Interrupts
-from deeper.runs.pictures import share_members
+from deeper.runs.pictures import has_validation, share_members
 from deeper.runs.plan import Plan, make_plan, stages_for
 from deeper.runs.sameness import refuse_other
 from deeper.runs.training import resume, train
@@ -144,7 +142,7 @@ def learn_curve(
         console.handle(Notice(text=text))
 
     dataset = dataset_for(source, notice=say, progress=console.progress("building"))
-    if not dataset.info.splits.get("validation") or not dataset.info.splits["validation"].count:
+    if not has_validation(dataset):
         raise RunError(
             "a learning curve needs validation pictures to judge by; build the dataset with --validation 0.1"
         )
@@ -317,12 +315,11 @@ def _write(curve: LearningCurve) -> None:
     from deeper.runs.learning_curve_figure import draw
 
     files.write_json(curve.path / "learning-curve.json", curve.to_plain())
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["percent", "pictures", "seed", "accuracy"])
+    lines = [files.csv_line(["percent", "pictures", "seed", "accuracy"])]
     for point in curve.points:
         for run, accuracy in zip(point.runs, point.accuracies, strict=True):
-            writer.writerow([f"{point.percent:g}", point.pictures, run.rpartition("-")[2], f"{accuracy:.6f}"])
-    files.write_text(curve.path / "learning-curve.csv", table.getvalue())
+            seed = run.rpartition("-")[2]
+            lines.append(files.csv_line([f"{point.percent:g}", point.pictures, seed, f"{accuracy:.6f}"]))
+    files.write_text(curve.path / "learning-curve.csv", "".join(lines))
     for ending in ("png", "svg"):
         draw(curve, curve.path / f"learning-curve.{ending}")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -173,11 +170,9 @@ def write(found: FoundRate, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     for ending in ("png", "svg"):
         draw(found, folder / f"rates.{ending}")
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["step", "rate", "loss", "smoothed", "slope"])
+    lines = [files.csv_line(["step", "rate", "loss", "smoothed", "slope"])]
     search = found.search
     for step, row in enumerate(zip(search.rates, search.losses, search.smoothed, search.slopes, strict=True)):
-        writer.writerow([step, *(f"{value:.6g}" for value in row)])
-    files.write_text(folder / "rates.csv", table.getvalue())
-    files.write_text(folder / "rates.json", json.dumps(found.to_plain(), indent=2, allow_nan=False) + "\n")
+        lines.append(files.csv_line([step, *(f"{value:.6g}" for value in row)]))
+    files.write_text(folder / "rates.csv", "".join(lines))
+    files.write_json(folder / "rates.json", found.to_plain())

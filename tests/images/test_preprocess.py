@@ -160,13 +160,8 @@ def test_refusals(wrong: dict[str, Any], reason: str) -> None:
 
 def test_sizes_and_words() -> None:
     preprocess = Preprocess(height=299, width=299, channels=3, crop=0.875, mode="letterbox")
-    assert preprocess.store(1.15) == preprocess.at(344, 344)
-    assert preprocess.store(1) == preprocess
     assert preprocess.needed == (684, 684)
     assert preprocess.describe() == "padded whole of the central 87.5 % of each side to 299×299 RGB, bilinear"
-    for factor in (0.5, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="store factor"):
-            preprocess.store(factor)
 
 
 def test_plain_and_back() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.errors import SourceError
-from deeper.images.arrays import WHITE
+from deeper.images.arrays import are_shares
 from deeper.records.sources.options import SourceOptions
 
 #: Pictures converted at a time: bounds the memory that a float copy takes.
@@ -54,17 +54,11 @@ def read_pictures(
         advice = "; 16-bit pictures: (images // 257).astype('uint8')" if high <= 65535 else ""
         raise SourceError(f"images reach up to {high:g}; wanted 0..1 or 0..255{advice}")
     elif kinds == {"f"}:
-        # Arithmetic leaves a white pixel a hair above 1; taken for 0..255 the pictures would be black.
-        if 1 < high <= 1 + WHITE:
+        shares = are_shares(high)
+        scale = 255.0 if shares else 1.0
+        if shares and high > 1:
             notices.append(f"images are floats up to {high:.9g}: read as 0..1, what lies above as 1")
-            high = 1.0
-        elif 1 < high < 2:
-            raise SourceError(
-                f"images are floats up to {high:g}, which may mean 0..1 or 0..255; clip them (images.clip(0, 1)), or "
-                "give uint8"
-            )
-        scale = 255.0 if high <= 1 else 1.0
-        if high > 1:
+        elif not shares:
             notices.append(f"images are floats up to {high:g}: read as 0..255")
     elif high <= 1:
         notices.append("no pixel is brighter than 1 of 255; if 0..1 was meant, give floats or bool")
