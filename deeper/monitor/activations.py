@@ -70,7 +70,8 @@ class ActivationRecorder:
         self._handles.append(model.register_forward_pre_hook(self._begin))
         self._handles.append(model.register_forward_hook(self._end, always_call=True))
         for name, module in model.named_modules():
-            if name and is_leaf(module):
+            # Compiled ones take no hooks.
+            if name and is_leaf(module) and not isinstance(module, torch.jit.ScriptModule):
                 self._handles.append(module.register_forward_pre_hook(self._entering(layer_name(name))))
                 self._handles.append(module.register_forward_hook(self._leaving(layer_name(name))))
 
@@ -150,8 +151,8 @@ def _unused(tag: str, used: Mapping[str, object]) -> str:
 def watched(event: DetailDone) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Activations and shares of zeros of the step that `event` tells of, by tag."""
     recorder = ActivationRecorder()
-    recorder.attach(event.model)
     try:
+        recorder.attach(event.model)
         event.again()
     finally:
         seen = recorder.take()

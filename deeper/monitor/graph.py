@@ -8,7 +8,7 @@ seen for as long as the process lives, and is deprecated.
 
 from __future__ import annotations
 
-import copy
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from deeper.models import kernels
 from deeper.models.noise import Dropout
+from deeper.models.untouched import untouched
 from deeper.monitor.scopes import layer_name, own_part
 
 if TYPE_CHECKING:
@@ -102,32 +103,33 @@ def graph_of(model: nn.Module, sample: Tensor) -> GraphDef:
 
     Raises: whatever the network raises for one picture alone.
     """
-    still = _still(model)
-    own = own_part(still)
+    own, picture = own_part(model), sample.clone()  # a network may begin in place
     recorder = _Recorder(own)
-    recorder.add("images", "Input", [], [sample])
-    for name, module in own.named_modules():
-        module.register_forward_pre_hook(lambda _module, _inputs, name=name: recorder.enter(name))
-        module.register_forward_hook(recorder.leave)
+    recorder.add("images", "Input", [], [picture])
     devices = [sample.device] if sample.is_cuda else []
-    with torch.random.fork_rng(devices), torch.no_grad(), kernels.switched_off(), recorder:
-        output = still(sample)
+    with untouched(model), contextlib.ExitStack() as hooks:
+        for name, module in own.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):  # compiled: what it returns, the module around it makes
+                continue
+            before = module.register_forward_pre_hook(lambda _module, _inputs, name=name: recorder.enter(name))
+            hooks.callback(before.remove)
+            hooks.callback(module.register_forward_hook(recorder.leave).remove)
+        _quieten(model)
+        with torch.random.fork_rng(devices), torch.no_grad(), kernels.switched_off(), recorder:
+            output = model(picture)
     for answer in (output,) if isinstance(output, Tensor) else (output.logits, *output.aux):
         if id(answer) in recorder.makers:
             recorder.add("output", "Output", [recorder.makers[id(answer)][0]], [answer])
     return recorder.graph
 
 
-def _still(model: nn.Module) -> nn.Module:
-    """A copy in training mode, so that auxiliary heads and dropout are there; batch norm, which in training mode
-    refuses a single picture, is in evaluation mode."""
-    duplicate = copy.deepcopy(model).train()
-    for module in duplicate.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
-        elif isinstance(module, Dropout):
+def _quieten(model: nn.Module) -> None:
+    """Training mode, so that auxiliary heads and dropout are there; batch norm, which in training mode refuses a single
+    picture, in evaluation mode."""
+    for module in model.modules():
+        module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if isinstance(module, Dropout):
             module._key = None  # torch's own dropout, one node, instead of drawing the mask in NumPy
-    return duplicate
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -150,7 +152,7 @@ def _operator(func: Any) -> str:
 
 
 def _others(args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> str:
-    """The arguments that are no tensors, in short: strides, paddings, axes. Not in which mode it ran: see `_still`."""
+    """The arguments that are no tensors, in short: strides, paddings, axes. Not in which mode it ran: see `_quieten`."""
     plain = [repr(one) for one in args if one is not None and not list(_tensors(one))]
     kept = {name: one for name, one in (kwargs or {}).items() if name != "training"}
     named = [f"{name}={one!r}" for name, one in kept.items() if not list(_tensors(one))]

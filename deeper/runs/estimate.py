@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from deeper.batches import steps_per_epoch
 from deeper.monitor.position import clock, in_words
+from deeper.runs.folder import Config
 from deeper.training.course import Course, Sized
 from deeper.training.state import State
 
@@ -52,11 +53,16 @@ def few_steps(minutes: float | None, steps: int) -> str | None:
     )
 
 
-def late(minutes: float | None, seconds: float) -> str | None:
+def late(config: Config, seconds: float) -> str | None:
     """Why a finished training took longer than the minutes given. The number of steps is what a resume goes by, so it
     stays as it was fixed when first ones were timed, of this run or of the first of a series."""
+    minutes = config.options.minutes
     if minutes is None or seconds <= minutes * 60 * LATE:
         return None
+    if config.steps <= max(1, len(config.stage_steps)):
+        return (
+            f"training took {clock(seconds)} where --minutes {minutes:g} was asked: too few for the first steps alone"
+        )
     return (
         f"training took {clock(seconds)} where --minutes {minutes:g} was asked: the machine has become busier since the "
         "number of steps was fixed, and once fixed it stays"

@@ -157,10 +157,10 @@ class Work:
         # Fixed already where a run is trained again, or is one of a series.
         counts = self.config.counts or steps_of(stages, epochs=options.epochs, pictures=pictures)
         if options.minutes is None or self.config.counts:
-            each = [0.0] * len(stages)
-            if sum(counts) > sum(ESTIMATE_STEPS):
-                each = measured_once(lambda one: timed_step(self.state, self.feed, one, *ESTIMATE_STEPS), stages)
-            expected = sum(count * seconds for count, seconds in zip(counts, each, strict=True))
+            few = sum(counts) <= sum(ESTIMATE_STEPS)  # not worth telling their time; one is tried, for it may fail
+            steps = (1, 0) if few else ESTIMATE_STEPS
+            each = measured_once(lambda one: timed_step(self.state, self.feed, one, *steps), stages)
+            expected = 0.0 if few else sum(count * seconds for count, seconds in zip(counts, each, strict=True))
         else:
             each = measured_once(lambda one: timed_step(self.state, self.feed, one, limit=TIMING_LIMIT), stages)
             judging = measured_once(lambda stage: self._seconds_per_validation(stage.size), stages)
@@ -233,7 +233,7 @@ class Work:
             if not self.state.is_finite(tensors):
                 self.say(f"the weights of the checkpoint of step {step:,} are not finite; taking the one before")
                 continue
-            self.state.load(facts, tensors)
+            self.state.load(facts, tensors, planned=self.config.steps)
             self.say(going_on(step, self.state.steps))
             return
         if self.config.steps == 0:
@@ -327,7 +327,7 @@ class Work:
                     if isinstance(event, CheckpointDue):
                         self._save(event)
         assert finished is not None
-        if finished.reason == "done" and (overrun := late(self.config.options.minutes, finished.seconds)):
+        if finished.reason == "done" and (overrun := late(self.config, finished.seconds)):
             self.say(overrun)
         return Result(
             Run(self.path),

@@ -74,8 +74,16 @@ class State:
         return self.averaged.tensors if self.averaged else self.model.state_dict()
 
     @torch.no_grad()
-    def load(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Become the state that was saved. Raises: RunError, when it belongs to another network or optimizer."""
+    def load(self, facts: dict[str, Any], tensors: dict[str, Tensor], *, planned: int = 0) -> None:
+        """Become the state that was saved. `planned`: the steps of the whole training, where they are fixed already.
+
+        Raises: RunError, when it belongs to another network, or to another training than the options say.
+        """
+        if planned not in (0, int(facts["steps"])):
+            raise RunError(
+                f"config.toml says {planned:,} steps and its checkpoint {facts['steps']:,}; put the old config.toml back, "
+                "or train again into a new folder"
+            )
         model = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
         try:
             self.model.load_state_dict(model)
@@ -84,6 +92,10 @@ class State:
             raise RunError(
                 f"the checkpoint belongs to another network ({reason}); resume with the run's own code"
             ) from None
+        if bool(self.averaged) != any(name.startswith("averaged/") for name in tensors):
+            raise RunError(
+                "the checkpoint and config.toml disagree on whether weights are averaged; put the old config.toml back"
+            )
         if self.averaged:
             for name, tensor in self.averaged.tensors.items():
                 tensor.copy_(tensors[f"averaged/{name}"])

@@ -21,6 +21,7 @@ from deeper.batches import Batch, Pictures, shuffled
 from deeper.distortions.apply import Distorter
 from deeper.inference import plain_fp32
 from deeper.models import set_noise
+from deeper.models.untouched import untouched
 from deeper.training.course import Course, Sized
 from deeper.training.loss import class_weights, classification_loss
 from deeper.training.resident import Resident
@@ -174,19 +175,13 @@ class Stepper:
 
     @torch.no_grad()
     def forward_again(self, distorted: Tensor) -> None:
-        """The forward pass of this step once more, for hooks to watch. Buffers are put back, torch's generators too."""
+        """The forward pass of this step once more, for hooks to watch. All that it changes is put back, torch's generators
+        too."""
         state = self.state
-        held = [module._buffers for module in state.model.modules() if module._buffers]
-        before = [{name: (one, one.clone()) for name, one in own.items() if one is not None} for own in held]
         noise = draws.derive(state.options.seed, state.step, "noise")
-        set_noise(state.model, state.options.seed, state.step)
-        try:
-            with seeded(state.device, noise), arithmetic(state.device, self.feed.precision):
-                state.model(self.feed.normalise(distorted))
-        finally:
-            for own, kept in zip(held, before, strict=True):
-                for name, (one, values) in kept.items():
-                    own[name] = one.copy_(values)
+        with untouched(state.model), seeded(state.device, noise), arithmetic(state.device, self.feed.precision):
+            set_noise(state.model, state.options.seed, state.step)
+            state.model(self.feed.normalise(distorted))
 
     def move(self) -> None:
         """Clip, step the optimizer at the schedule's rate, average."""

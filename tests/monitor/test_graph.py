@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deeper.models import MODELS, Architecture, create
+from deeper.monitor.activations import watched
 from deeper.monitor.graph import graph_of
 
 
@@ -105,3 +107,69 @@ def test_nothing_is_left_and_nothing_changed() -> None:
     del sample
     gc.collect()
     assert gone() is None
+
+
+class Gathers(nn.Module):
+    """Its features come through hooks of its own, which belong to the live network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+        self.first, self.second = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 3, 3)
+        for layer in (self.first, self.second):
+            layer.register_forward_hook(lambda module, inputs, output: self.seen.append(output.mean((2, 3))))
+        self.norm, self.logits = nn.BatchNorm1d(5), nn.Linear(5, 2)
+        self.own = torch.Generator().manual_seed(3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.second(self.first(images.mul_(1)))
+        found, self.seen = torch.cat(self.seen, 1), []
+        return self.logits(self.norm(found) + torch.rand(5, generator=self.own))
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise RuntimeError("cannot be copied")
+
+
+def test_the_live_network_is_left_as_it_was() -> None:
+    model = Gathers().train()
+    sample, state = torch.rand(1, 1, 8, 8), model.own.get_state()
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    graph = graph_of(model, sample)
+    assert "Gathers/cat" in {node.name for node in graph.node}
+    assert model.seen == [] and model.norm.training and torch.equal(model.own.get_state(), state)
+    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+    assert [len(part._forward_hooks) for part in model.modules()] == [0, 1, 1, 0, 0]
+    assert not any(part._forward_pre_hooks for part in model.modules())
+
+
+class Doubles(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images * 2
+
+
+def test_compiled_parts_are_passed_over() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), torch.jit.script(Doubles()), nn.Flatten(), nn.Linear(8, 2))
+    nodes = nodes_of(model, 1, 4, 4)
+    assert "images" in ways_back(nodes, "Sequential/0/conv2d") and list(nodes["output"].input) == [
+        "Sequential/3/linear"
+    ]
+    event = SimpleNamespace(model=model, again=lambda: model(torch.rand(2, 1, 4, 4)))
+    seen, _ = watched(event)  # type: ignore[arg-type]
+    assert any("0" in name for name in seen)
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+
+
+def test_hooks_are_taken_away_where_watching_fails() -> None:
+    """One more pair stayed at every look, each with copies of all activations."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3))
+
+    def fails(*hook: object) -> None:
+        raise RuntimeError("no hooks here")
+
+    model[0].register_forward_pre_hook = fails  # type: ignore[assignment]
+    event = SimpleNamespace(model=model, again=lambda: None)
+    with pytest.raises(RuntimeError, match="no hooks here"):
+        watched(event)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="no hooks here"):
+        graph_of(model, torch.rand(1, 1, 4, 4))
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
