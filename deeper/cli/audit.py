@@ -102,7 +102,7 @@ def main(arguments: Arguments) -> None:
         console.print(f"the policy keeps away, shown or suspected to harm: {told}", soft_wrap=True)
         flags = "".join(f" --distort {typed(one)}" for one in arguments.distort)
         command = f"deeper train {typed(arguments.source)}{flags} --policy {typed(out / POLICY)}"
-        console.print(f"next: {printable(command, 400)}", soft_wrap=True)
+        console.print(f"next: {command}", soft_wrap=True)
     else:
         console.print("the policy forbids nothing", soft_wrap=True)
 

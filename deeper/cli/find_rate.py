@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -136,14 +135,11 @@ def _report(found: FoundRate, arguments: Arguments) -> None:
             ("--precision", arguments.precision if arguments.precision != "auto" else None),
             ("--device", arguments.device),
         ]
-        words = [[flag, str(value)] for flag, value in given if value is not None]
+        words = [word for flag, value in given if value is not None for word in (flag, str(value))]
         several = (("--distort", arguments.distort), ("--no-distort", arguments.no_distort), ("--set", arguments.set))
-        words += [[flag, value] for flag, values in several for value in values]
-        flags = " ".join(shlex.quote(word) for one in words for word in one)
-        source = typed(arguments.source)
-        print(
-            f"next: {printable(' '.join(f'deeper train {source} {flags} --rate {search.suggestion:.2g}'.split()), 2000)}"
-        )
+        words += [word for flag, values in several for value in values for word in (flag, value)]
+        command = ["deeper", "train", arguments.source, *words, "--rate", f"{search.suggestion:.2g}"]
+        print(f"next: {' '.join(map(typed, command))}")
         print(
             "it is the peak of the schedule; half of it and twice it are worth a try (deeper compare --split validation)"
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -134,10 +135,13 @@ def extrapolate(pictures: Sequence[int], wrong: Sequence[NDArray[np.bool_]]) -> 
     The verdict: `hardly`, where the whole interval of the gain by twice the pictures is below what would be worth it, a
     tenth of the errors left or 0.2 points; else `yes`, where it is above 0.
 
-    Raises: UsageError, for fewer than three shares: a line through two points says nothing about itself.
+    Raises: UsageError, for fewer than three shares: a line through two points says nothing about itself; and for counts
+    that do not rise, through which there is none.
     """
     if len(pictures) < 3:
         raise UsageError(f"an extrapolation needs at least three shares, got {len(pictures)}")
+    if any(few >= many for few, many in pairwise(pictures)):
+        raise UsageError(f"an extrapolation needs rising numbers of pictures, got {', '.join(map(str, pictures))}")
     x = np.array(pictures, np.float64)
     judged = wrong[0].shape[1]
     errors = np.array([one.mean() for one in wrong])

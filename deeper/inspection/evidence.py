@@ -37,7 +37,8 @@ class Weighed:
     correct_collided: int
     placebos: tuple[Placebo, ...]
     strongest: Transform | None
-    strongest_hits: Hits | None
+    placebo_hits: tuple[NDArray[np.bool_], ...]
+    """Which errors collide under each placebo, in their order."""
     p_value: float
 
 
@@ -54,7 +55,7 @@ def weigh(
     none = np.full(len(errors), -1)
     nothing = Hits(np.zeros(len(errors), np.bool_), none, np.zeros(len(errors), np.float32), none, none)
     if not changes(distortion, subject.dataset.info.channels):
-        return Weighed(distortion, None, nothing, 0.0, 0, (), None, None, 1.0)
+        return Weighed(distortion, None, nothing, 0.0, 0, (), None, (), 1.0)
     method = transform_of(distortion, subject.fill)
     allowed = subject.allows(distortion)
     hits = collide(reader, method, method, errors, allowed, library)
@@ -77,7 +78,7 @@ def weigh(
         control.count,
         placebos,
         first[1].transform if first else None,
-        first[2] if first else None,
+        tuple(entry[2].collided for entry in compared),
         p_value,
     )
 
@@ -200,12 +201,14 @@ def _pairs(weighed: list[Weighed], errors: Cases, classes: tuple[str, ...]) -> l
 
 
 def _pair(one: Weighed, errors: Cases, label: int, given: int, classes: tuple[str, ...]) -> Pair:
-    """One pair of classes against the strongest placebo, not adjusted yet; p = 1 where the placebo did as well."""
+    """One pair of classes against the placebo that is hardest to beat there, which may be another one than over all
+    errors; not adjusted yet; p = 1 where a placebo did as well, or there is none."""
     chosen = (errors.labels == label) & (errors.given == given)
     hits = one.hits.collided & chosen
-    other = one.strongest_hits.collided & chosen if one.strongest_hits else np.zeros_like(hits)
-    collided, placebo = int(hits.sum()), int(other.sum())
-    p_value = mcnemar(int((hits & ~other).sum()), int((other & ~hits).sum())) if collided > placebo else 1.0
+    others = [found & chosen for found in one.placebo_hits]
+    collided, placebo = int(hits.sum()), max((int(other.sum()) for other in others), default=0)
+    values = [mcnemar(int((hits & ~other).sum()), int((other & ~hits).sum())) for other in others]
+    p_value = max(values, default=1.0) if collided > placebo else 1.0
     return Pair(
         label=classes[label],
         predicted=classes[given],

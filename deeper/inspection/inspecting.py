@@ -231,6 +231,8 @@ def _notes(subject: Subject, found: Examined, reason: str) -> list[str]:
 
 def _of_learned(subject: Subject, judged: bool) -> str:
     """How many of the inspected pictures the run trained on; empty for none. `judged`: whether a judge read them."""
+    if subject.run is None or subject.run.config.dataset_hash != subject.judged.info.hash:
+        return ""  # what it was trained on is not at hand
     places, count = subject.chosen.training, len(subject.chosen.training)
     learned = int(subject.trained[places[places >= 0]].sum())
     if not learned:

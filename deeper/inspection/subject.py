@@ -91,7 +91,7 @@ class Subject:
         batches = (replace(batch, labels=self.chosen.labels[batch.positions]) for batch in in_order(pictures, _BATCH))
         found = replace(evaluate(self.predict, batches, self.classes), temperature=self.temperature)
         # What a fold held out is of two splits, and no other result is of the same pictures.
-        return found if self.chosen.name == HELD_OUT else with_original(found, self.dataset, self.chosen.name)
+        return found if self.chosen.name == HELD_OUT else with_original(found, self.dataset, (self.chosen.name,))
 
 
 def open_subject(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -155,6 +156,12 @@ def learn_curve(
         raise RunError(f"{printable(folder)} is a single run; give another --out for a learning curve")
     split = dataset.split("train")
     counts = [len(share_members(split.labels, split.keys, percent / 100)) for percent in percents]
+    for (smaller, few), (larger, many) in pairwise(zip(percents, counts, strict=True)):
+        if few == many:
+            raise UsageError(
+                f"--shares: {smaller:g} and {larger:g} % keep equally many pictures, {few:,} of {len(split):,}; take shares that "
+                "lie further apart"
+            )
 
     def planned(changes: Mapping[str, Any]) -> Plan:
         return make_plan(

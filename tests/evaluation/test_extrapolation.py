@@ -98,6 +98,13 @@ def test_two_shares_are_refused() -> None:
         extrapolate([1, 2], drawn([0.2, 0.1]))
 
 
+@pytest.mark.parametrize("pictures", [(2, 2, 80), (2, 80, 80), (80, 2, 100)])
+def test_numbers_of_pictures_that_do_not_rise_are_refused(pictures: tuple[int, ...]) -> None:
+    """There is no line through two points above each other: NaN, of which no interval says anything."""
+    with pytest.raises(UsageError, match="rising numbers of pictures"):
+        extrapolate(pictures, [np.ones((1, 50), bool)] * 3)
+
+
 def test_accuracy_intervals() -> None:
     assert accuracy_interval([0.9], 100) == pytest.approx(wilson_interval(90, 100))
     low, high = accuracy_interval([0.88, 0.9, 0.92], 100)

@@ -22,9 +22,9 @@ def hits(collided):
     return Hits(collided, np.where(collided, 0, -1), collided.astype(np.float32), none, none)
 
 
-def weighed(distortion, collided):
+def weighed(distortion, collided, *placebos):
     method = transform_of(distortion, "zeros")
-    return Weighed(distortion, method, hits(collided), 0.1, 0, (), None, hits(np.zeros_like(collided)), 0.5)
+    return Weighed(distortion, method, hits(collided), 0.1, 0, (), None, placebos or (np.zeros_like(collided),), 0.5)
 
 
 def cases(pairs):
@@ -56,6 +56,19 @@ def test_pairs_of_all_distortions_are_one_family_and_small_pairs_are_not_in_it()
     assert large.adjusted_p_value == pytest.approx(4 * 2 / 2**12) and large.significant
     assert small.errors == 5 and small.adjusted_p_value == 1 and not small.significant
     assert found["vertical_flip"].pairs == ()
+
+
+def test_every_placebo_must_be_beaten_on_a_pair_not_only_the_strongest_of_all():
+    """The one with the most collisions has none of a→b; another one has just those."""
+    errors = cases([(0, 1)] * 12 + [(2, 3)] * 27)
+    collided = np.arange(len(errors)) < 12
+    (one,) = compared([weighed(HorizontalFlip(), collided, ~collided, collided)], errors, errors, CLASSES)
+    (pair,) = one.pairs
+    assert (pair.collided, pair.placebo_collided, pair.p_value) == (12, 12, 1.0) and not pair.significant
+    fewer = collided & (np.arange(len(errors)) >= 5)
+    (one,) = compared([weighed(HorizontalFlip(), collided, ~collided, fewer)], errors, errors, CLASSES)
+    (pair,) = one.pairs
+    assert (pair.collided, pair.placebo_collided) == (12, 7) and pair.p_value == pytest.approx(2 / 2**5)
 
 
 def test_placebos_that_cost_less_accuse_nobody():

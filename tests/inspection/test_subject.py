@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deeper.inspection import inspect
+from deeper.inspection.inspecting import _of_learned
 from deeper.inspection.subject import Subject, open_subject
 from deeper.records import BuildOptions, Dataset, build, open_source
 from deeper.runs import Fold, train
@@ -77,3 +78,10 @@ def test_what_a_fold_held_out_it_was_not_trained_on(lettered, judge, tmp_path):
     notes = inspect(tmp_path / "fold", split="train", judge=judge).notes
     assert f"The run trained on {learned} of these 800 pictures; the judge's readings are out-of-fold there." in notes
     assert not any(note.startswith("The run trained") for note in inspect(tmp_path / "fold", judge=judge).notes)
+
+
+def test_what_is_not_known_to_have_been_learned_is_not_said_to_be(flipped, lettered):
+    """Of a bundle alone, whose pictures may be anybody's, nothing is known; they may be neighbours all the same."""
+    subject = opened(flipped / "bundle", lettered, "train")
+    assert subject.trained.all() and _of_learned(subject, True) == ""
+    assert _of_learned(opened(flipped, None, "train"), True).startswith("The run trained on these pictures")

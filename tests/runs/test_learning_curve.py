@@ -172,6 +172,7 @@ def test_shares_are_stratified_nested_and_a_function_of_the_ids():
         ({"shares": (100,)}, "at least two different percentages"),
         ({"shares": (0, 100)}, "at least two different percentages up to 100"),
         ({"shares": (50, 50, 100)}, "at least two different"),
+        ({"shares": (0.2, 0.3, 100)}, r"0.2 and 0.3 % keep equally many pictures, \d+ of 600"),
         ({"shares": (50, 101)}, "up to 100, such as 25,50,100; got 50, 101"),
         ({"seeds": 0}, "at least 1, got 0"),
         ({"options": {"seed": 5}}, "options hold a seed; give the first of them as --seed"),
