@@ -184,16 +184,20 @@ def _against(subject: Subject, evaluation: Evaluation, other: str | Path, device
         theirs = open_subject(other, place, split=None, checkpoint=None, device=device, model=model).evaluated()
     else:
         theirs = evaluate_run(other, place, split=subject.chosen.name, device=device, model=model)
+    return _beside(str(other), evaluation, theirs)
+
+
+def _beside(other: str, evaluation: Evaluation, theirs: Evaluation) -> Against:
     pair = compare({"this": evaluation, "other": theirs}).pairs[0]
     ours, others = evaluation.right, theirs.right
     ids = np.array(evaluation.ids, dtype=object)
     return Against(
-        run=str(other),
+        run=other,
         accuracy=theirs.accuracy,
         mended=tuple(ids[~ours & others]),
         broken=tuple(ids[ours & ~others]),
-        both_wrong=int((~ours & ~others).sum()),
-        difference=evaluation.accuracy - theirs.accuracy,
+        both_wrong=pair.neither,
+        difference=pair.difference,
         interval=pair.interval,
         p_value=pair.p_value,
     )

@@ -11,7 +11,9 @@ from PIL import Image
 
 from deeper.distortions import Policy
 from deeper.errors import BundleError, StorageError, UsageError
+from deeper.evaluation import Evaluation
 from deeper.inspection import inspect, inspecting, to_plain, write
+from deeper.inspection.inspecting import _beside
 from deeper.inspection.report.page import document
 from deeper.inspection.subject import open_subject
 from deeper.records import BuildOptions, build, open_source
@@ -252,6 +254,20 @@ def test_another_run_is_compared(flipped, judge):
     found = inspect(flipped, against=flipped, judge=judge)
     assert found.against.mended == found.against.broken == ()
     assert found.against.both_wrong == len(found.wrong) and found.against.p_value == 1
+
+
+def test_what_the_other_run_mends_and_what_it_breaks():
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    ids = tuple("abcdef")
+
+    def answers(*given: int) -> Evaluation:
+        return Evaluation(("x", "y"), ids, labels, np.eye(2, dtype=np.float32)[list(given)])
+
+    # This run errs on a, b and c; the other on c and d.
+    found = _beside("other", answers(1, 0, 1, 1, 0, 1), answers(0, 1, 1, 0, 0, 1))
+    assert (found.mended, found.broken, found.both_wrong) == (("a", "b"), ("d",), 1)
+    assert found.accuracy == pytest.approx(4 / 6) and found.difference == pytest.approx(-1 / 6)
+    assert found.interval[0] < found.difference < found.interval[1]
 
 
 def test_a_run_without_distortions_and_one_without_errors(lettered, judge, tmp_path):
