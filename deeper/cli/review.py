@@ -10,8 +10,6 @@ import tyro
 
 from deeper.errors import UsageError, printable, typed
 
-_RUN = "the run went on"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -46,13 +44,12 @@ def main(arguments: Arguments) -> None:
     made = arguments.place / "labels" / SUSPECTS
     if arguments.suspects is None and arguments.place.is_dir() and not made.is_file():
         _search(arguments.place)
-    elif arguments.suspects is None and (since := _changed_since(arguments.place, made)):
-        if since == _RUN:
-            print(f"note: {since} since its mistakes were listed: they are looked for again")
-            _search(arguments.place)
-        else:
-            again = f"deeper labels {typed(arguments.place)}"
-            print(f"note: {since} since its suspects were looked for; to look again: {again}")
+    elif arguments.suspects is None and _is_newer(arguments.place / "bundle" / "bundle.json", made):
+        print("note: the run went on since its mistakes were listed: they are looked for again")
+        _search(arguments.place)
+    elif arguments.suspects is None and _is_newer(arguments.place / "dataset.json", made):
+        again = f"deeper labels {typed(arguments.place)}"
+        print(f"note: the dataset changed since its suspects were looked for; to look again: {again}")
     listed = arguments.suspects or made
     if listed.is_file() and not read_suspects(listed):
         print(f"no suspects in {printable(listed)}: nothing to review")
@@ -74,12 +71,8 @@ def main(arguments: Arguments) -> None:
             print(f"\n{session.decided:,} of {count:,} decided", flush=True)
 
 
-def _changed_since(place: Path, made: Path) -> str:
-    """What happened to a run or a dataset after its suspects were listed, in words; empty where nothing did."""
-    for file, what in ((place / "bundle" / "bundle.json", _RUN), (place / "dataset.json", "the dataset changed")):
-        if file.is_file() and file.stat().st_mtime_ns > made.stat().st_mtime_ns:
-            return what
-    return ""
+def _is_newer(file: Path, made: Path) -> bool:
+    return file.is_file() and file.stat().st_mtime_ns > made.stat().st_mtime_ns
 
 
 def _search(place: Path) -> None:
