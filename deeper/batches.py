@@ -247,25 +247,39 @@ def steps_per_epoch(count: int, batch: int) -> int:
 
 
 def shuffled(
-    pictures: Pictures, batch: int, *, seed: int, first_step: int, steps: int, first_epoch: int = 0
+    pictures: Pictures,
+    batch: int,
+    *,
+    seed: int,
+    first_step: int,
+    steps: int,
+    first_epoch: int = 0,
+    among: NDArray[np.int64] | None = None,
 ) -> Iterator[Batch]:
     """The batches of steps `first_step` … `steps` − 1 of a training run, each epoch in its own drawn order.
 
-    `first_epoch`: the epoch that step 0 begins.
+    `first_epoch`: the epoch that step 0 begins. `among`: positions of the pictures that are shown; all when None.
     """
-    return _prefetched(pictures, _shuffled_positions(pictures, batch, seed, first_step, steps, first_epoch))
+    shown = np.arange(len(pictures)) if among is None else among
+    return _prefetched(pictures, _shuffled_positions(pictures.keys, shown, batch, seed, first_step, steps, first_epoch))
 
 
 def _shuffled_positions(
-    pictures: Pictures, batch: int, seed: int, first_step: int, steps: int, first_epoch: int
+    keys: NDArray[np.uint64],
+    shown: NDArray[np.int64],
+    batch: int,
+    seed: int,
+    first_step: int,
+    steps: int,
+    first_epoch: int,
 ) -> Iterator[NDArray[np.int64]]:
-    per_epoch = steps_per_epoch(len(pictures), batch)
+    per_epoch = steps_per_epoch(len(shown), batch)
     order: NDArray[np.int64] | None = None
     ordered_epoch = -1
     for step in range(first_step, steps):
         epoch, within = divmod(step, per_epoch)
         if order is None or epoch != ordered_epoch:
-            order, ordered_epoch = draws.order(seed, first_epoch + epoch, pictures.keys), epoch
+            order, ordered_epoch = shown[draws.order(seed, first_epoch + epoch, keys[shown])], epoch
         yield order[within * batch : (within + 1) * batch]
 
 

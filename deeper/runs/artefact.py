@@ -91,7 +91,13 @@ class Artefact:
                 "seed": options.seed,
                 "precision": self.config.precision,
                 "stages": [
-                    {"height": leg.height, "width": leg.width, "batch": leg.batch, "steps": leg.last - leg.first}
+                    {
+                        "height": leg.height,
+                        "width": leg.width,
+                        "batch": leg.batch,
+                        "steps": leg.last - leg.first,
+                        **({} if leg.hardest is None else {"hardest": leg.hardest}),
+                    }
                     for leg in course.legs
                 ],
                 "batch_norm": batch_norm,

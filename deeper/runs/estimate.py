@@ -85,6 +85,14 @@ def measured_once(measure: Callable[[Sized], float], stages: Sequence[Sized]) ->
     return [found[stage.size, stage.batch] for stage in stages]
 
 
+def seconds_of_choosing(stages: Sequence[Sized], each: Sequence[float], pictures: int) -> float:
+    """What judging the training pictures takes before the first stage of the hardest. `each`: seconds of a step."""
+    for before, seconds, stage in zip(stages, each, stages[1:], strict=False):
+        if stage.hardest is not None:
+            return pictures * seconds / before.batch / 3  # forward, not backward, which is twice that
+    return 0.0
+
+
 def cramped(minutes: float, share: float, steps: int) -> str:
     """Where less than half of the minutes given is left for steps."""
     return (

@@ -20,7 +20,8 @@ from deeper import draws
 from deeper.batches import Pictures
 from deeper.distortions.apply import distort
 from deeper.models.batch_norm import Gap, gap, layers_of, recalibrate, right
-from deeper.training.stepping import Feed, arithmetic
+from deeper.training.arithmetic import arithmetic
+from deeper.training.stepping import Feed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,7 +26,16 @@ from deeper.models.batch_norm import layers_of
 from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.runs.artefact import Artefact
-from deeper.runs.estimate import cramped, estimate, few_steps, going_on, late, measured_once, timing
+from deeper.runs.estimate import (
+    cramped,
+    estimate,
+    few_steps,
+    going_on,
+    late,
+    measured_once,
+    seconds_of_choosing,
+    timing,
+)
 from deeper.runs.folder import Config, PictureFacts, Run, write_config
 from deeper.runs.initial import begin, reopened
 from deeper.runs.interrupts import Interrupts
@@ -107,6 +116,7 @@ class Work:
             classes=len(dataset.classes),
             precision=config.precision,
             resident=resident(self.training, config.device),
+            notice=self.say,
         )
         self.size = (config.height, config.width)
         self.stages = stages_of(config)
@@ -160,13 +170,14 @@ class Work:
             few = sum(counts) <= sum(ESTIMATE_STEPS)  # not worth telling their time; one is tried, for it may fail
             steps = (1, 0) if few else ESTIMATE_STEPS
             each = measured_once(lambda one: timed_step(self.state, self.feed, one, *steps), stages)
-            expected = 0.0 if few else sum(count * seconds for count, seconds in zip(counts, each, strict=True))
+            choosing = seconds_of_choosing(stages, each, pictures)
+            expected = 0.0 if few else choosing + sum(count * one for count, one in zip(counts, each, strict=True))
         else:
             each = measured_once(lambda one: timed_step(self.state, self.feed, one, limit=TIMING_LIMIT), stages)
             judging = measured_once(lambda stage: self._seconds_per_validation(stage.size), stages)
             expected = options.minutes * 60
             # What is measured here is a part of the training's time, and so is what comes after the last step.
-            spent = self.opening + time.perf_counter() - began
+            spent = self.opening + time.perf_counter() - began + seconds_of_choosing(stages, each, pictures)
             last = judging[-1] + self._seconds_of_checks(each[-1] / stages[-1].batch, judging[-1])
             usable = expected * USABLE_SHARE - min(spent, expected / 3) - min(last, expected / 3)
             counts = steps_within(

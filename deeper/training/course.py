@@ -19,12 +19,14 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Sized:
-    """A stage of a certain run. `share`: of the pictures shown; all stages' add up to 1. `asked`: what it comes from."""
+    """A stage of a certain run. `share`: of the pictures shown; all stages' add up to 1. `hardest`: of the training
+    pictures, those that it shows. `asked`: what it comes from."""
 
     height: int
     width: int
     batch: int
     share: float
+    hardest: float | None = None
     asked: Stage = field(default=Stage(), repr=False, compare=False)
 
     @property
@@ -65,10 +67,18 @@ def sized(
                 f"end with {longer}, or leave --size out"
             )
         share = stage.share if stage.share is not None else left / len(unsaid)
-        one = Sized(height=size[0], width=size[1], batch=stage.batch or batch, share=share, asked=stage)
+        one = Sized(
+            height=size[0],
+            width=size[1],
+            batch=stage.batch or batch,
+            share=share,
+            hardest=stage.hardest,
+            asked=stage,
+        )
         last = found[-1] if found else None
+        alike = last is not None and last.size == one.size and last.hardest == one.hardest
         # What small inputs press together is one stage; two batches that were asked for at one size are two.
-        if last is not None and last.size == one.size and (last.batch == one.batch or stage.size is None):
+        if last is not None and alike and (last.batch == one.batch or stage.size is None):
             found[-1] = replace(last, share=last.share + one.share)
         else:
             found.append(one)
@@ -94,23 +104,28 @@ def epochs_within(
 def describe_stages(stages: Sequence[Sized], steps: Sequence[int], seconds_per_step: Sequence[float]) -> str:
     """One line that says what each size amounts to. `seconds_per_step`: as measured, 0 where it was not."""
     spent = [count * each for count, each in zip(steps, seconds_per_step, strict=True)]
-    alike: dict[tuple[tuple[int, int], int], list[int]] = {}
+    alike: dict[tuple[tuple[int, int], int, float | None], list[int]] = {}
     for number, stage in enumerate(stages):
-        alike.setdefault((stage.size, stage.batch), []).append(number)
+        alike.setdefault((stage.size, stage.batch, stage.hardest), []).append(number)
     parts = []
     for numbers in alike.values():
         stage, count = stages[numbers[0]], sum(steps[number] for number in numbers)
         seconds = sum(spent[number] for number in numbers)
         times = f" in {len(numbers)} stages" if len(numbers) > 1 else ""
         time = f" of {seconds / count:.3g} s: {seconds / sum(spent):.0%} of the time" if sum(spent) else ""
-        parts.append(f"{stage.describe()} pixels for {count:,} steps of {stage.batch}{times}{time}")
+        whom = f" of the hardest {stage.hardest:.3g} of the pictures" if stage.hardest is not None else ""
+        parts.append(f"{stage.describe()} pixels for {count:,} steps of {stage.batch}{whom}{times}{time}")
     return "sizes: " + "; ".join(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leg:
     """Steps `first` … `last` − 1, all at one size. Epochs are counted from `origin`, the step at which the first leg
-    of this batch began, in epoch `epoch`."""
+    of this batch and of these pictures began, in epoch `epoch`.
+
+    `per_epoch`: steps that show as many pictures as there are; `turn`: steps that show each of this leg's pictures once,
+    fewer where these are not all. `hardest`: how many pictures the leg shows, those that cost the most; None: all.
+    """
 
     first: int
     last: int
@@ -118,8 +133,10 @@ class Leg:
     width: int
     batch: int
     per_epoch: int
+    turn: int
     origin: int
     epoch: int
+    hardest: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -129,21 +146,21 @@ class Leg:
 class Course:
     """Which step is at which size, in which epoch.
 
-    Where the batch changes, a new epoch begins: the one before stays incomplete.
+    Where the batch changes, or which pictures are shown, a new epoch begins: the one before stays incomplete.
     """
 
     def __init__(self, stages: Sequence[Sized], steps: Sequence[int], *, pictures: int) -> None:
         legs: list[Leg] = []
         first = 0
         for stage, count in zip(stages, steps, strict=True):
-            per_epoch = steps_per_epoch(pictures, stage.batch)
+            hardest = None if stage.hardest is None else max(1, round(stage.hardest * pictures))
             origin, epoch = first, 0
             if legs:
                 before = legs[-1]
-                if before.batch == stage.batch:
+                if (before.batch, before.hardest) == (stage.batch, hardest):
                     origin, epoch = before.origin, before.epoch
                 else:
-                    epoch = before.epoch - (before.origin - first) // before.per_epoch
+                    epoch = before.epoch - (before.origin - first) // before.turn
             legs.append(
                 Leg(
                     first=first,
@@ -151,9 +168,11 @@ class Course:
                     height=stage.height,
                     width=stage.width,
                     batch=stage.batch,
-                    per_epoch=per_epoch,
+                    per_epoch=steps_per_epoch(pictures, stage.batch),
+                    turn=steps_per_epoch(hardest or pictures, stage.batch),
                     origin=origin,
                     epoch=epoch,
+                    hardest=hardest,
                 )
             )
             first += count
@@ -168,9 +187,9 @@ class Course:
         return self.legs[-1]
 
     def epoch(self, step: int) -> int:
-        """The epoch of step `step`, counted from 0."""
+        """The epoch of step `step`, counted from 0: how often its pictures can have been shown before."""
         leg = self.leg(step)
-        return leg.epoch + (step - leg.origin) // leg.per_epoch
+        return leg.epoch + (step - leg.origin) // leg.turn
 
     def passed(self, step: int) -> int:
         """How often all training pictures were shown before step `step`, in whole numbers: what a person calls the epoch
@@ -178,7 +197,7 @@ class Course:
         return math.floor(self.shown(step) + _ROUNDING)
 
     def shown(self, step: int) -> float:
-        """How often all training pictures were shown before step `step`; an epoch that a change of batch left incomplete
+        """How often as many pictures as there are were shown before step `step`; an epoch that a change left incomplete
         counts as the part that it was."""
         return sum((min(step, leg.last) - leg.first) / leg.per_epoch for leg in self.legs if leg.first < step)
 

@@ -13,7 +13,8 @@ from deeper.errors import MemoryShortageError, UsageError, printable
 from deeper.inference.shortage import in_words, is_shortage, kept_bytes, room
 from deeper.training.course import Course, Sized
 from deeper.training.state import State
-from deeper.training.stepping import Feed, Stepper, arithmetic, seconds_per_step, seeded, unchanged
+from deeper.training.arithmetic import arithmetic, seeded
+from deeper.training.stepping import Feed, Stepper, seconds_per_step, unchanged
 
 Made = TypeVar("Made")
 
@@ -88,7 +89,7 @@ def needed(state: State, feed: Feed, stage: Sized) -> tuple[float, float]:
     """Bytes that a step of a stage takes whatever its batch, and for each picture: from two small forward passes."""
     kept = []
     for count in PROBED:
-        one = replace(stage, batch=min(count, len(feed.pictures)))
+        one = replace(stage, batch=min(count, len(feed.pictures)), hardest=None)
         small = replace(feed, course=Course([one], [1], pictures=len(feed.pictures)))
         stepper = Stepper(state, small)
         batch = next(iter(small.batches(state, 0, 1)))

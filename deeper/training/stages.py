@@ -28,6 +28,9 @@ class Stage:
     """Of the pictures that the whole training shows; stages without one share alike in what is left."""
     batch: int | None = None
     """Pictures in one step of this stage; the run's batch when None."""
+    hardest: float | None = None
+    """Of the training pictures, the share that this stage shows: those that cost the most when they were judged, before the
+    first stage that names one. All when None; not for the first stage. Wrong labels are among the hardest too."""
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.size is not None:
@@ -40,10 +43,13 @@ class Stage:
             raise UsageError(f"a stage's share must be above 0 and at most 1, got {self.share:g}")
         if self.batch is not None and self.batch < 1:
             raise UsageError(f"a stage's batch must be at least 1, got {self.batch}")
+        if self.hardest is not None and not 0 < self.hardest <= 1:
+            raise UsageError(f"a stage's hardest must be a share above 0 and at most 1, got {self.hardest:g}")
 
 
 def parse_stages(text: str) -> tuple[Stage, ...]:
-    """Stages as one types them, with commas between: `SIZE`, `SIZE:SHARE` or `SIZE:SHARE:BATCH`; `off` is no stages.
+    """Stages as one types them, with commas between: `SIZE`, `SIZE:SHARE`, `SIZE:SHARE:BATCH` or
+    `SIZE:SHARE:BATCH:HARDEST`, where what is in the middle may be left empty; `off` is no stages.
 
     Raises: UsageError.
     """
@@ -53,23 +59,33 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
 def _parse(text: str) -> Stage:
     size, *rest = text.split(":")
     try:
-        share, batch, *more = [*rest, "", ""][: max(2, len(rest))]
+        share, batch, hardest, *more = [*rest, "", "", ""][: max(3, len(rest))]
         if more:
             raise ValueError
         return Stage(
-            size=int(size), share=float(share) if share.strip() else None, batch=int(batch) if batch.strip() else None
+            size=int(size),
+            share=float(share) if share.strip() else None,
+            batch=int(batch) if batch.strip() else None,
+            hardest=float(hardest) if hardest.strip() else None,
         )
     except UsageError:
         raise
     except ValueError:
         raise UsageError(
-            f"no picture size in {printable(repr(text))}; wanted pixels, pixels:share or pixels:share:batch, "
+            f"no picture size in {printable(repr(text))}; wanted pixels, pixels:share, pixels:share:batch or "
+            "pixels:share:batch:hardest, "
             "for example --sizes 75:0.5,149:0.3,299"
         ) from None
 
 
 def check_shares(stages: Sequence[Stage]) -> None:
-    """Raises: UsageError, when the shares leave nothing for a stage, or do not add up to 1."""
+    """Raises: UsageError, when the shares leave nothing for a stage, or do not add up to 1, or the first stage asks for the
+    hardest pictures before any was judged."""
+    if stages and stages[0].hardest is not None:
+        raise UsageError(
+            "the first stage asks for the hardest pictures, and nothing was learned yet to judge them by: begin with a "
+            "stage of all"
+        )
     total = sum(stage.share or 0.0 for stage in stages)
     unsaid = sum(stage.share is None for stage in stages)
     if unsaid and total >= 1:

@@ -38,6 +38,8 @@ class State:
         self.best_score: float | None = None
         self.best_step: int | None = None
         self.validations_without_better = 0
+        # What each training picture cost when all were judged, float32 N; see `deeper.training.difficulty`.
+        self.costs: Tensor | None = None
 
     def facts(self) -> dict[str, Any]:
         """The counters, as plain data."""
@@ -60,6 +62,8 @@ class State:
                 if isinstance(value, Tensor):
                     tensors[f"optimizer/{key}/{name}"] = value
         tensors["meter"] = self.meter
+        if self.costs is not None:
+            tensors["costs"] = self.costs
         return tensors
 
     def is_finite(self, tensors: Mapping[str, Tensor]) -> bool:
@@ -114,6 +118,7 @@ class State:
             moved.copy_(value)
             self.optimizer.state[parameter][key] = moved
         self.meter.copy_(tensors["meter"])
+        self.costs = tensors["costs"].cpu() if "costs" in tensors else None
         self.step = int(facts["step"])
         self.steps = int(facts["steps"])
         self.best_score = facts["best_score"]

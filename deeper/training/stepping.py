@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deeper import draws
 from deeper.batches import Batch, Pictures, shuffled
-from deeper.distortions.apply import Distorter
-from deeper.inference import plain_fp32
+from deeper.distortions.apply import Distorter, distort
 from deeper.models import set_noise
 from deeper.models.untouched import untouched
-from deeper.training.course import Course, Sized
+from deeper.training.arithmetic import arithmetic, differentiating, seeded
+from deeper.training.course import Course, Leg, Sized
+from deeper.training.difficulty import hardest, judged
 from deeper.training.loss import class_weights, classification_loss
 from deeper.training.resident import Resident
 from deeper.training.state import State
@@ -45,6 +48,8 @@ class Feed:
     course: Course | None = None
     resident: Resident | None = None
     """The same pictures on the device, where they lie there."""
+    notice: Callable[[str], None] = lambda _: None
+    """Told what takes a while."""
 
     def course_of(self, state: State) -> Course:
         """The course, also where none was given."""
@@ -54,8 +59,15 @@ class Feed:
         whole = Sized(height=height, width=width, batch=state.options.batch, share=1.0)
         return Course([whole], [state.steps], pictures=len(self.pictures))
 
+    def images(self, positions: NDArray[np.int64], device: str) -> Tensor:
+        """Training pictures by position, as they are kept, on the device. uint8 N × H × W × C."""
+        if self.resident is not None:
+            return self.resident.tensor(positions)
+        return torch.from_numpy(self.pictures.take(positions)).to(device, non_blocking=True)
+
     def batches(self, state: State, first: int, last: int) -> Iterator[Batch]:
-        """The batches of steps `first` … `last` − 1."""
+        """The batches of steps `first` … `last` − 1. Where a leg shows the hardest pictures, all are judged before the first
+        such leg by the weights that the state holds then."""
         course = self.course_of(state)
         while first < last:
             leg = course.leg(first)
@@ -67,38 +79,35 @@ class Feed:
                 first_step=first - leg.origin,
                 steps=end - leg.origin,
                 first_epoch=leg.epoch,
+                among=self._hardest(state, leg),
             )
             first = end
 
+    def _hardest(self, state: State, leg: Leg) -> NDArray[np.int64] | None:
+        if leg.hardest is None:
+            return None
+        if state.costs is None:
+            course = self.course_of(state)
+            before = course.leg(max(0, leg.first - 1))
+            # Not more than were shown: judging takes a third of the time that showing took.
+            most = max(leg.hardest, min(len(self.pictures), round(course.shown(leg.first) * len(self.pictures))))
+            self.notice(
+                f"judging {most:,} training pictures at {before.height}×{before.width}: from here on the hardest "
+                f"{leg.hardest:,} are shown"
+            )
 
-@contextlib.contextmanager
-def arithmetic(device: str, precision: str) -> Iterator[None]:
-    """Autocast to bf16 where `precision` says so, and real fp32 where it says that."""
-    kind = device.split(":")[0]
-    with plain_fp32(kind, precision), torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16"):
-        yield
+            def shown(positions: NDArray[np.int64]) -> Tensor:
+                images = self.images(positions, state.device)
+                return self.normalise(distort(images, (), before.size, self.distorter.fill))
 
-
-@contextlib.contextmanager
-def differentiating(device: str, precision: str) -> Iterator[None]:
-    """For the backward pass, which takes the types of the forward one. A GPU's quickest ways of adding up the gradients
-    of filters add in any order; here the same step is the same to the bit as far as cuDNN has a way for it."""
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
-    try:
-        with plain_fp32(device.split(":")[0], precision):
-            yield
-    finally:
-        torch.backends.cudnn.deterministic = before
-
-
-@contextlib.contextmanager
-def seeded(device: str, seed: int) -> Iterator[None]:
-    """Torch's own generators seeded inside the block (a user's `nn.Dropout` draws from them) and restored after."""
-    devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
+            with (
+                state.averaged.applied(state.model) if state.averaged else contextlib.nullcontext(),
+                arithmetic(state.device, self.precision),
+            ):
+                state.costs = judged(
+                    state.model, self.pictures, shown, seed=state.options.seed, most=most, batch=before.batch
+                )
+        return hardest(state.costs, leg.hardest)
 
 
 def compiled(model: nn.Module, device: str) -> Callable[..., Any]:
@@ -218,7 +227,8 @@ def seconds_per_step(
     `limit`: seconds after which no further step is begun, once one was ignored and two were timed; after a third of them
     no further one is ignored.
     """
-    feed = replace(feed, course=Course([stage], [ignored + steps], pictures=len(feed.pictures)))
+    alone = replace(stage, hardest=None)  # a step costs the same, whichever pictures it shows
+    feed = replace(feed, course=Course([alone], [ignored + steps], pictures=len(feed.pictures)))
     stepper = Stepper(state, feed)
     stepper.head_only_steps = 0  # the dearer kind of step
     with unchanged(state):

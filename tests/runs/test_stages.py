@@ -35,7 +35,7 @@ class Small(nn.Module):
     def forward(self, images):
         return self.body(images)
 """
-STAGES = [{"size": 14, "share": 0.4, "batch": 60}, {"size": 20, "share": 0.3}, {"size": 28}]
+STAGES = [{"size": 14, "share": 0.4, "batch": 60}, {"size": 20, "share": 0.3, "hardest": 0.5}, {"size": 28, "hardest": 0.2}]
 OPTIONS = {
     "stages": STAGES,
     "batch": 30,
@@ -92,6 +92,7 @@ def test_the_folder_says_what_was_trained(small_dataset, run_folder):
     assert (info.preprocess.height, info.architecture.width) == (28, 28)
     assert info.training["stages"][0] == {"height": 14, "width": 14, "batch": 60, "steps": 8}
     assert [stage["height"] for stage in info.training["stages"]] == [14, 20, 28]
+    assert [stage.get("hardest") for stage in info.training["stages"]] == [None, 300, 120]
     lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
     assert {tuple(line["size"]) for line in lines if line["event"] == "step"} == {(14, 14), (20, 20), (28, 28)}
     assert evaluate_run(run_folder, split="test").total == 150
@@ -131,7 +132,7 @@ def test_interrupts_within_and_between_stages_change_nothing(small_dataset, tmp_
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 8))])
 def test_kills_at_random_points_change_nothing(small_dataset, tmp_path, seed):
     reference, out = tmp_path / "reference", tmp_path / "run"
-    sizes = ["--sizes", "14:0.4:60,20:0.3,28"]
+    sizes = ["--sizes", "14:0.4:60,20:0.3::0.5,28:::0.2"]
     settings = ["batch=30", "precision=fp32", "report_every=2", "checkpoint_every=0.2", "validate_every=0.5"]
     words = [sys.executable, "-m", "deeper", "train"]
     begin = [*words, str(small_dataset.path), "--model", "staged_net:Small", "--epochs", "4", *sizes]

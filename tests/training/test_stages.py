@@ -23,10 +23,15 @@ def test_as_they_are_typed() -> None:
         Stage(size=149, share=0.3),
         Stage(size=299),
     )
+    assert parse_stages("75:0.5,299::16:0.2,299:::0.1") == (
+        Stage(size=75, share=0.5),
+        Stage(size=299, batch=16, hardest=0.2),
+        Stage(size=299, hardest=0.1),
+    )
     assert parse_stages("off") == ()
 
 
-@pytest.mark.parametrize("text", ["", "small", "75:half", "75:0.5:4:1", "75,,299", "7.5"])
+@pytest.mark.parametrize("text", ["", "small", "75:half", "75:0.5:4:1:1", "75,,299", "7.5"])
 def test_what_cannot_be_meant_is_one_line(text: str) -> None:
     with pytest.raises(UsageError, match="for example --sizes 75:0.5,149:0.3,299"):
         parse_stages(text)
@@ -40,6 +45,9 @@ def test_what_cannot_be_meant_is_one_line(text: str) -> None:
         ([{"size": 0}], "at least 1 pixel"),
         ([{"size": 75, "share": 0}], "above 0"),
         ([{"size": 75, "batch": 0}], "at least 1"),
+        ([{"size": 75}, {"hardest": 0}], "hardest must be a share above 0 and at most 1, got 0"),
+        ([{"size": 75}, {"hardest": 1.5}], "hardest must be a share above 0 and at most 1, got 1.5"),
+        ([{"size": 75, "hardest": 0.5}, {}], "begin with a stage of all"),
         ([{"size": 75, "share": 1.0}, {}], "leave nothing"),
         ([{"size": 75, "share": 0.5}, {"share": 0.2}], "add up to 0.7; wanted 1"),
     ],
@@ -66,6 +74,10 @@ def test_sizes_follow_the_run_and_never_fall_below_the_smallest() -> None:
     assert [(one.height, one.batch, one.share) for one in pressed] == [(75, 64, 0.8), (151, 32, pytest.approx(0.2))]
     asked = (Stage(size=75, share=0.5, batch=64), Stage(size=75, share=0.5, batch=32))
     assert len(sized(asked, height=75, width=75, batch=32, smallest=75)) == 2
+    # Neither are the hardest and all.
+    asked = (Stage(scale=0.5, share=0.5), Stage(scale=0.5, share=0.2, hardest=0.1), Stage(scale=0.5, hardest=0.1), Stage())
+    pressed = sized(asked, height=75, width=75, batch=32, smallest=75)
+    assert [(one.hardest, one.share) for one in pressed] == [(None, 0.5), (0.1, pytest.approx(0.35)), (None, pytest.approx(0.15))]
     assert [one.size for one in sized(stages, height=75, width=75, batch=64, smallest=75)] == [(75, 75)]
     wide = sized(stages, height=150, width=300, batch=32, smallest=75)
     assert [one.size for one in wide] == [(75, 150), (150, 300)]
@@ -76,24 +88,34 @@ def test_the_last_stage_has_the_runs_size() -> None:
         sized((Stage(size=75), Stage(size=100)), height=128, width=128, batch=32)
 
 
-SIZES = st.lists(st.tuples(st.integers(1, 3), st.sampled_from([4, 8, 16]), st.integers(1, 60)), min_size=1, max_size=5)
+SIZES = st.lists(
+    st.tuples(
+        st.integers(1, 3), st.sampled_from([4, 8, 16]), st.integers(1, 60), st.sampled_from([None, None, 0.01, 0.2, 0.7])
+    ),
+    min_size=1,
+    max_size=5,
+)
 
 
 @given(SIZES, st.integers(16, 100))
 def test_a_course_counts_epochs_without_gaps(legs, pictures) -> None:
-    stages = [Sized(height=side, width=side, batch=batch, share=1 / len(legs)) for side, batch, _ in legs]
-    course = Course(stages, [steps for _, _, steps in legs], pictures=pictures)
-    assert course.steps == sum(steps for _, _, steps in legs)
+    stages = [
+        Sized(height=side, width=side, batch=batch, share=1 / len(legs), hardest=hardest)
+        for side, batch, _, hardest in legs
+    ]
+    course = Course(stages, [steps for _, _, steps, _ in legs], pictures=pictures)
+    assert course.steps == sum(steps for _, _, steps, _ in legs)
     epochs = [course.epoch(step) for step in range(course.steps)]
     assert epochs[0] == 0
     assert all(later - earlier in (0, 1) for earlier, later in pairwise(epochs))
     for step in range(1, course.steps):
         before, leg = course.leg(step - 1), course.leg(step)
-        if before.batch != leg.batch:  # another batch never goes on within an epoch that was cut otherwise
+        if (before.batch, before.hardest) != (leg.batch, leg.hardest):
+            # Another batch, or other pictures, never go on within an epoch that was cut otherwise.
             assert epochs[step] == epochs[step - 1] + 1
         # No example twice in an epoch.
-        assert (step - leg.origin) % leg.per_epoch * leg.batch < max(pictures, leg.batch)
-    assert course.pixels(course.steps) == sum(side * side * batch * steps for side, batch, steps in legs)
+        assert (step - leg.origin) % leg.turn * leg.batch < max(leg.hardest or pictures, leg.batch)
+    assert course.pixels(course.steps) == sum(side * side * batch * steps for side, batch, steps, _ in legs)
     places = [course.position(step) for step in range(course.steps)]
     assert places[0] >= -0.5 and places[-1] <= course.steps - 0.5
     assert all(earlier < later for earlier, later in pairwise(places))
