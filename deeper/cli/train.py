@@ -73,7 +73,8 @@ class Arguments:
     """Side of the network's input in pixels."""
     sizes: str | None = None
     """Progressive resizing: picture sizes to train at one after the other, each with its share of the pictures and its
-    batch where wanted, e.g. 75:0.5:64,149:0.3,299. The last is the input's. `off`: one size, whatever the recipe."""
+    batch where wanted, e.g. 75:0.5:64,149:0.3,299. The last is the input's. A fourth part, e.g. 299:::0.2, shows that
+    share of the training pictures only, the hardest. `off`: one size, whatever the recipe."""
     freeze_epochs: float | None = None
     """Fine-tuning: for so many epochs at first only the head trains (the last layer, auxiliary heads)."""
     freeze_until: str | None = None
