@@ -153,7 +153,9 @@ class Course:
         legs: list[Leg] = []
         first = 0
         for stage, count in zip(stages, steps, strict=True):
-            hardest = None if stage.hardest is None else max(1, round(stage.hardest * pictures))
+            hardest = None
+            if stage.hardest is not None:
+                hardest = max(min(stage.batch, pictures), round(stage.hardest * pictures))
             origin, epoch = first, 0
             if legs:
                 before = legs[-1]

@@ -30,7 +30,8 @@ class Stage:
     """Pictures in one step of this stage; the run's batch when None."""
     hardest: float | None = None
     """Of the training pictures, the share that this stage shows: those that cost the most when they were judged, before the
-    first stage that names one. All when None; not for the first stage. Wrong labels are among the hardest too."""
+    first stage that names one, and no fewer than a batch. All when None; not for the first stage. Wrong labels are among
+    the hardest too."""
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.size is not None:
