@@ -206,7 +206,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=299)
     parser.add_argument("--rate", type=float, help="another peak rate than the recipe's")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="other options")
-    parser.add_argument("--recipe-stages", action="store_true", help="show all digits at every size, as recipe fast does")
+    parser.add_argument(
+        "--recipe-stages", action="store_true", help="show all digits at every size, as recipe fast does"
+    )
     parser.add_argument("--device", default="auto", help="cpu or cuda; a GPU where there is one")
     parser.add_argument("--for", dest="limit", type=float, help="minutes after which this call stops cleanly")
     parser.add_argument("--threads", type=int)

@@ -93,6 +93,12 @@ def seconds_of_choosing(stages: Sequence[Sized], each: Sequence[float], pictures
     return 0.0
 
 
+def seconds_of_training(stages: Sequence[Sized], counts: Sequence[int], each: Sequence[float], pictures: int) -> float:
+    """Of all steps and of choosing; validations not counted. `counts`: steps of each stage; `each`: seconds of a step."""
+    steps = sum(count * seconds for count, seconds in zip(counts, each, strict=True))
+    return steps + seconds_of_choosing(stages, each, pictures)
+
+
 def cramped(minutes: float, share: float, steps: int) -> str:
     """Where less than half of the minutes given is left for steps."""
     return (

@@ -25,17 +25,8 @@ from deeper.models import create
 from deeper.models.batch_norm import layers_of
 from deeper.monitor import Console
 from deeper.records import Dataset
+from deeper.runs import estimate
 from deeper.runs.artefact import Artefact
-from deeper.runs.estimate import (
-    cramped,
-    estimate,
-    few_steps,
-    going_on,
-    late,
-    measured_once,
-    seconds_of_choosing,
-    timing,
-)
 from deeper.runs.folder import Config, PictureFacts, Run, write_config
 from deeper.runs.initial import begin, reopened
 from deeper.runs.interrupts import Interrupts
@@ -100,7 +91,6 @@ class Work:
         self.machine = prepared(model, config.device, self.say)
         self.model = model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.training, self.validation = self._pictures()
-        policy = Policy.from_plain(config.policy) if config.policy else None
         self.feed = Feed(
             pictures=self.training,
             distorter=Distorter(
@@ -108,7 +98,7 @@ class Work:
                 seed=options.seed,
                 size=(config.height, config.width),
                 classes=dataset.classes,
-                policy=policy,
+                policy=Policy.from_plain(config.policy) if config.policy else None,
                 fill=options.fill,
             ),
             normalise=Normalise(self.preprocess).to(config.device),
@@ -153,31 +143,30 @@ class Work:
         return training, validation
 
     def _sample(self) -> torch.Tensor:
-        batch = self.artefact.fitted([0])
-        return torch.from_numpy(self.preprocess.normalise(batch)).to(self.config.device)
+        return torch.from_numpy(self.preprocess.normalise(self.artefact.fitted([0]))).to(self.config.device)
 
     def begin(self) -> None:
         """Fix the number of steps of each stage, say what it will cost, write `config.toml`."""
         options, stages, pictures = self.config.options, self.stages, len(self.training)
         began = time.perf_counter()
         if layers_of(self.model):
-            self.say(timing(stages))
-        # A schedule needs a length while the first steps are timed.
-        self.state.steps = max(1, pictures // options.batch)
+            self.say(estimate.timing(stages))
+        self.state.steps = max(1, pictures // options.batch)  # a schedule needs a length while steps are timed
         # Fixed already where a run is trained again, or is one of a series.
         counts = self.config.counts or steps_of(stages, epochs=options.epochs, pictures=pictures)
         if options.minutes is None or self.config.counts:
             few = sum(counts) <= sum(ESTIMATE_STEPS)  # not worth telling their time; one is tried, for it may fail
             steps = (1, 0) if few else ESTIMATE_STEPS
-            each = measured_once(lambda one: timed_step(self.state, self.feed, one, *steps), stages)
-            choosing = seconds_of_choosing(stages, each, pictures)
-            expected = 0.0 if few else choosing + sum(count * one for count, one in zip(counts, each, strict=True))
+            each = estimate.measured_once(lambda one: timed_step(self.state, self.feed, one, *steps), stages)
+            expected = 0.0 if few else estimate.seconds_of_training(stages, counts, each, pictures)
         else:
-            each = measured_once(lambda one: timed_step(self.state, self.feed, one, limit=TIMING_LIMIT), stages)
-            judging = measured_once(lambda stage: self._seconds_per_validation(stage.size), stages)
+            each = estimate.measured_once(
+                lambda one: timed_step(self.state, self.feed, one, limit=TIMING_LIMIT), stages
+            )
+            judging = estimate.measured_once(lambda stage: self._seconds_per_validation(stage.size), stages)
             expected = options.minutes * 60
             # What is measured here is a part of the training's time, and so is what comes after the last step.
-            spent = self.opening + time.perf_counter() - began + seconds_of_choosing(stages, each, pictures)
+            spent = self.opening + time.perf_counter() - began + estimate.seconds_of_choosing(stages, each, pictures)
             last = judging[-1] + self._seconds_of_checks(each[-1] / stages[-1].batch, judging[-1])
             usable = expected * USABLE_SHARE - min(spent, expected / 3) - min(last, expected / 3)
             counts = steps_within(
@@ -189,14 +178,14 @@ class Work:
                 pictures=pictures,
             )
             if usable < expected / 2:
-                self.say(cramped(options.minutes, usable / expected, sum(counts)))
-        if layers_of(self.model) and (warning := few_steps(options.minutes, sum(counts))):
+                self.say(estimate.cramped(options.minutes, usable / expected, sum(counts)))
+        if layers_of(self.model) and (warning := estimate.few_steps(options.minutes, sum(counts))):
             self.say(warning)
-        self.say(estimate(self.state, stages, counts, pictures=pictures, seconds=expected))
+        self.say(estimate.estimate(self.state, stages, counts, pictures=pictures, seconds=expected))
         if len(stages) > 1:
             self.say(describe_stages(stages, counts, each))
-        staged = counts if len(stages) > 1 else ()
-        self.config = replace(self.config, steps=sum(counts), stage_steps=staged, machine=self.machine)
+        stage_steps = counts if len(stages) > 1 else ()
+        self.config = replace(self.config, steps=sum(counts), stage_steps=stage_steps, machine=self.machine)
         self._set_course(counts)
         with files.storage(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -245,7 +234,7 @@ class Work:
                 self.say(f"the weights of the checkpoint of step {step:,} are not finite; taking the one before")
                 continue
             self.state.load(facts, tensors, planned=self.config.steps)
-            self.say(going_on(step, self.state.steps))
+            self.say(estimate.going_on(step, self.state.steps))
             return
         if self.config.steps == 0:
             raise RunError(f"{printable(run.path)} was never begun; delete it and train again")
@@ -338,7 +327,7 @@ class Work:
                     if isinstance(event, CheckpointDue):
                         self._save(event)
         assert finished is not None
-        if finished.reason == "done" and (overrun := late(self.config, finished.seconds)):
+        if finished.reason == "done" and (overrun := estimate.late(self.config, finished.seconds)):
             self.say(overrun)
         return Result(
             Run(self.path),

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from deeper.errors import MemoryShortageError, UsageError, printable
 from deeper.inference.shortage import in_words, is_shortage, kept_bytes, room
+from deeper.training.arithmetic import arithmetic, seeded
 from deeper.training.course import Course, Sized
 from deeper.training.state import State
-from deeper.training.arithmetic import arithmetic, seeded
 from deeper.training.stepping import Feed, Stepper, seconds_per_step, unchanged
 
 Made = TypeVar("Made")

@@ -35,7 +35,11 @@ class Small(nn.Module):
     def forward(self, images):
         return self.body(images)
 """
-STAGES = [{"size": 14, "share": 0.4, "batch": 60}, {"size": 20, "share": 0.3, "hardest": 0.5}, {"size": 28, "hardest": 0.2}]
+STAGES = [
+    {"size": 14, "share": 0.4, "batch": 60},
+    {"size": 20, "share": 0.3, "hardest": 0.5},
+    {"size": 28, "hardest": 0.2},
+]
 OPTIONS = {
     "stages": STAGES,
     "batch": 30,

@@ -102,7 +102,10 @@ def test_a_leg_shows_the_hardest_alone_each_once_a_turn() -> None:
     for turn in range(3):
         shown = np.concatenate([batch.positions for batch in batches[20 + 2 * turn : 22 + 2 * turn]])
         assert sorted(shown) == list(range(36, 40))
-    orders = {tuple(np.concatenate([batch.positions for batch in batches[10 + 2 * turn : 12 + 2 * turn]])) for turn in range(5)}
+    orders = {
+        tuple(np.concatenate([batch.positions for batch in batches[10 + 2 * turn : 12 + 2 * turn]]))
+        for turn in range(5)
+    }
     assert len(orders) > 1
     # Positions, labels and keys belong together, and each turn distorts anew.
     assert all((batch.keys == Greys.keys[batch.positions]).all() for batch in batches)

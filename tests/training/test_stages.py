@@ -75,9 +75,18 @@ def test_sizes_follow_the_run_and_never_fall_below_the_smallest() -> None:
     asked = (Stage(size=75, share=0.5, batch=64), Stage(size=75, share=0.5, batch=32))
     assert len(sized(asked, height=75, width=75, batch=32, smallest=75)) == 2
     # Neither are the hardest and all.
-    asked = (Stage(scale=0.5, share=0.5), Stage(scale=0.5, share=0.2, hardest=0.1), Stage(scale=0.5, hardest=0.1), Stage())
+    asked = (
+        Stage(scale=0.5, share=0.5),
+        Stage(scale=0.5, share=0.2, hardest=0.1),
+        Stage(scale=0.5, hardest=0.1),
+        Stage(),
+    )
     pressed = sized(asked, height=75, width=75, batch=32, smallest=75)
-    assert [(one.hardest, one.share) for one in pressed] == [(None, 0.5), (0.1, pytest.approx(0.35)), (None, pytest.approx(0.15))]
+    assert [(one.hardest, one.share) for one in pressed] == [
+        (None, 0.5),
+        (0.1, pytest.approx(0.35)),
+        (None, pytest.approx(0.15)),
+    ]
     assert [one.size for one in sized(stages, height=75, width=75, batch=64, smallest=75)] == [(75, 75)]
     wide = sized(stages, height=150, width=300, batch=32, smallest=75)
     assert [one.size for one in wide] == [(75, 150), (150, 300)]
@@ -90,7 +99,10 @@ def test_the_last_stage_has_the_runs_size() -> None:
 
 SIZES = st.lists(
     st.tuples(
-        st.integers(1, 3), st.sampled_from([4, 8, 16]), st.integers(1, 60), st.sampled_from([None, None, 0.01, 0.2, 0.7])
+        st.integers(1, 3),
+        st.sampled_from([4, 8, 16]),
+        st.integers(1, 60),
+        st.sampled_from([None, None, 0.01, 0.2, 0.7]),
     ),
     min_size=1,
     max_size=5,
