@@ -88,12 +88,12 @@ def main() -> None:
                     model=arguments.model,
                     recipe=arguments.recipe,
                     epochs=arguments.epochs,
-                    batch=arguments.batch or (64 if inception else None),
                     seed=seed,
                     out=Path(temporary) / f"{share}-{seed}",
                     distort=PUT_IN if inception else (),
                     no_distort=TAKEN_OUT if inception else (),
                     options={
+                        **({"batch": batch} if (batch := arguments.batch or (64 if inception else None)) else {}),
                         **({"height": arguments.size, "width": arguments.size, "fill": "zeros"} if inception else {}),
                         "stages": [{"share": arguments.all}, rest] if rest else [],
                         "validate_every": 1000,

@@ -34,7 +34,7 @@ from deeper.cli.assignments import assigned
 from deeper.monitor import Console
 from deeper.monitor.metrics_file import read
 from deeper.records import Dataset
-from deeper.runs import Result, dataset_for, evaluate_run, resume, train
+from deeper.runs import Result, Run, dataset_for, evaluate_run, resume, train
 from deeper.runs.folder import is_run
 from deeper.statistics import wilson_interval
 from deeper.training.events import EpochDone, Event, StepDone
@@ -195,6 +195,13 @@ def draw_curve(out: Path) -> None:
             if before["size"] != after["size"]:
                 axes.axvline(before["step"], color=figures.GREY, linestyle=":")
                 axes.annotate(f" {after['size'][0]} px", (before["step"], axes.get_ylim()[1]), va="top")
+        config = Run(out).config
+        for number, stage in enumerate(config.options.stages):
+            if stage.hardest is not None and len(config.stage_steps) == len(config.options.stages):
+                first = sum(config.stage_steps[:number])
+                axes.axvline(first, color=figures.GREY, linestyle=":")
+                axes.annotate(f" hardest {stage.hardest:.0%}", (first, 0.93 * axes.get_ylim()[1]), va="top")
+                break
         figures.save(figure, out / "curve.svg", title="Inception v3 on MNIST")
 
 
