@@ -3,7 +3,8 @@
 Once a network answers most of its training pictures without doubt, most of a step is spent on what it knows. A stage with
 `hardest` shows those that cost the most when they were judged, once, before the first such stage (Loshchilov and Hutter,
 Online Batch Selection for Faster Training of Neural Networks, arXiv 1511.06343; Shrivastava et al., Training Region-based
-Object Detectors with Online Hard Example Mining, arXiv 1604.03540). Pictures with wrong labels are among the hardest too.
+Object Detectors with Online Hard Example Mining, arXiv 1604.03540). Pictures with wrong labels are among the hardest
+too, and are learned: go through `deeper labels` first.
 """
 
 from __future__ import annotations
