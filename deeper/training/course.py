@@ -113,7 +113,7 @@ def describe_stages(stages: Sequence[Sized], steps: Sequence[int], seconds_per_s
         seconds = sum(spent[number] for number in numbers)
         times = f" in {len(numbers)} stages" if len(numbers) > 1 else ""
         time = f" of {seconds / count:.3g} s: {seconds / sum(spent):.0%} of the time" if sum(spent) else ""
-        whom = f" of the hardest {stage.hardest:.3g} of the pictures" if stage.hardest is not None else ""
+        whom = f" of the hardest {100 * stage.hardest:.3g} % of the pictures" if stage.hardest is not None else ""
         parts.append(f"{stage.describe()} pixels for {count:,} steps of {stage.batch}{whom}{times}{time}")
     return "sizes: " + "; ".join(parts)
 
@@ -146,7 +146,8 @@ class Leg:
 class Course:
     """Which step is at which size, in which epoch.
 
-    Where the batch changes, or which pictures are shown, a new epoch begins: the one before stays incomplete.
+    Where the batch changes, or which pictures are shown, a new epoch begins: the one before stays incomplete. The first
+    leg shows all pictures whatever its stage asks for, as where a stage is timed alone: nothing was judged yet.
     """
 
     def __init__(self, stages: Sequence[Sized], steps: Sequence[int], *, pictures: int) -> None:
@@ -154,7 +155,7 @@ class Course:
         first = 0
         for stage, count in zip(stages, steps, strict=True):
             hardest = None
-            if stage.hardest is not None:
+            if stage.hardest is not None and legs:
                 hardest = max(min(stage.batch, pictures), round(stage.hardest * pictures))
             origin, epoch = first, 0
             if legs:

@@ -89,7 +89,7 @@ def needed(state: State, feed: Feed, stage: Sized) -> tuple[float, float]:
     """Bytes that a step of a stage takes whatever its batch, and for each picture: from two small forward passes."""
     kept = []
     for count in PROBED:
-        one = replace(stage, batch=min(count, len(feed.pictures)), hardest=None)
+        one = replace(stage, batch=min(count, len(feed.pictures)))
         small = replace(feed, course=Course([one], [1], pictures=len(feed.pictures)))
         stepper = Stepper(state, small)
         batch = next(iter(small.batches(state, 0, 1)))

@@ -88,7 +88,7 @@ class Feed:
             return None
         if state.costs is None:
             course = self.course_of(state)
-            before = course.leg(max(0, leg.first - 1))
+            before = course.leg(leg.first - 1)
             # Not more than were shown: judging takes a third of the time that showing took.
             most = max(leg.hardest, min(len(self.pictures), round(course.shown(leg.first) * len(self.pictures))))
             self.notice(
@@ -227,8 +227,7 @@ def seconds_per_step(
     `limit`: seconds after which no further step is begun, once one was ignored and two were timed; after a third of them
     no further one is ignored.
     """
-    alone = replace(stage, hardest=None)  # a step costs the same, whichever pictures it shows
-    feed = replace(feed, course=Course([alone], [ignored + steps], pictures=len(feed.pictures)))
+    feed = replace(feed, course=Course([stage], [ignored + steps], pictures=len(feed.pictures)))
     stepper = Stepper(state, feed)
     stepper.head_only_steps = 0  # the dearer kind of step
     with unchanged(state):
