@@ -10,7 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from deeper.records import BuildOptions, Dataset, build, open_source
 
-LETTERS = "bdpqxkes"
+# The last four read the same after a flip, or nearly: where it costs the judge every letter, a placebo that costs as much
+# leaves nothing of a letter, and collides by that alone.
+LETTERS = "bdpqxovt"
 SIDE = 20
 
 
