@@ -13,7 +13,7 @@ from deeper import draws
 from deeper.audit.judge import Judge
 from deeper.audit.treatments import Treatment
 from deeper.batches import Pictures
-from deeper.distortions.apply import distort
+from deeper.distortions.apply import as_bytes, distort
 from deeper.distortions.sampling import Fill
 
 # Pictures that are transformed and read at once.
@@ -86,9 +86,7 @@ def transformed(
     """uint8 N × H × W × C → the same, treated."""
     size = (images.shape[1], images.shape[2])
     drawn = [(treatment.distortion, treatment.parameters(keys, seed))]
-    pixels = distort(torch.from_numpy(images), drawn, size, fill)
-    rounded = pixels.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-    return np.ascontiguousarray(rounded.numpy())
+    return as_bytes(distort(torch.from_numpy(images), drawn, size, fill))
 
 
 @dataclass(frozen=True, eq=False)

@@ -137,6 +137,12 @@ def distort(images: Tensor, drawn: Sequence[Drawn], size: tuple[int, int], fill:
     return result
 
 
+def as_bytes(pixels: Tensor) -> NDArray[np.uint8]:
+    """float N × C × H × W in 0..1 → uint8 N × H × W × C, rounded: pictures as a model takes them, or a person."""
+    rounded = pixels.detach().mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
+
+
 class _Steps:
     """What is done to a batch, its parameters moved to the device in one transfer."""
 

@@ -6,6 +6,7 @@ from deeper.evaluation.comparison import Comparison as Comparison
 from deeper.evaluation.comparison import Pair as Pair
 from deeper.evaluation.comparison import align as align
 from deeper.evaluation.comparison import compare as compare
+from deeper.evaluation.confusions import confusions as confusions
 from deeper.evaluation.evaluation import ClassResult as ClassResult
 from deeper.evaluation.evaluation import Evaluation as Evaluation
 from deeper.evaluation.evaluation import Mistake as Mistake

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deeper.batches import Batch
 from deeper.errors import DivergedError, UsageError, printable
 from deeper.evaluation import calibration
+from deeper.evaluation.confusions import confusions
 from deeper.inference import Predict, log_softmax, softmax
 from deeper.statistics import wilson_interval
 
@@ -276,13 +277,8 @@ class Evaluation:
         return tuple(sorted(found, key=lambda mistake: (-mistake.probability, mistake.id)))
 
     def confused(self) -> list[tuple[str, str, int]]:
-        """(true class, given class, count) of the wrong answers, the most frequent first."""
-        pairs = [
-            (self.classes[row], self.classes[column], int(self.confusion[row, column]))
-            for row, column in zip(*np.nonzero(self.confusion), strict=True)
-            if row != column
-        ]
-        return sorted(pairs, key=lambda pair: (-pair[2], pair[0], pair[1]))
+        """(true class, given class, count) of the wrong answers, the most frequent first, ties in class order."""
+        return [(self.classes[true], self.classes[given], count) for true, given, count in confusions(self.confusion)]
 
     def summary(self) -> dict[str, Any]:
         """The headline numbers, as plain data."""

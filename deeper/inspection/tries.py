@@ -29,7 +29,7 @@ from deeper.distortions import (
     Translation,
     VerticalFlip,
 )
-from deeper.distortions.apply import distort
+from deeper.distortions.apply import as_bytes, distort
 from deeper.distortions.sampling import Fill
 
 # Draws from the range of a distortion that has no inverse.
@@ -61,12 +61,6 @@ class Transform(Protocol):
     def forwards(self, images: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
         """The same try as training would have done it: T itself. A placebo has no other way than its one."""
         ...
-
-
-def to_bytes(pixels: torch.Tensor) -> NDArray[np.uint8]:
-    """float N × C × H × W in 0..1 → uint8 N × H × W × C, rounded."""
-    rounded = (pixels * 255).round_().clamp_(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,7 @@ class Undone:
     def _applied(self, images: NDArray[np.uint8], row: NDArray[np.float64]) -> NDArray[np.uint8]:
         parameters = np.repeat(row, len(images), axis=0)
         height, width = images.shape[1:3]
-        return to_bytes(
+        return as_bytes(
             distort(
                 torch.from_numpy(np.ascontiguousarray(images)),
                 [(self.distortion, parameters)],
@@ -144,7 +138,7 @@ class Forwards:
         uniforms = draws.uniforms(0, number, keys, f"inspect:{self.name}", self.distortion.uniforms)
         drawn = [(self.distortion, self.distortion.draw(uniforms))]
         height, width = images.shape[1:3]
-        return to_bytes(distort(torch.from_numpy(np.ascontiguousarray(images)), drawn, (height, width), self.fill))
+        return as_bytes(distort(torch.from_numpy(np.ascontiguousarray(images)), drawn, (height, width), self.fill))
 
     def forwards(self, images: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
         return self(images, number)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeper.distortions import AnyDistortion, HorizontalFlip, QuarterTurns, Rotation, Shear, Translation, VerticalFlip
+from deeper.distortions.apply import as_bytes
 from deeper.distortions.sampling import Fill, sampled
-from deeper.inspection.tries import signed, to_bytes
+from deeper.inspection.tries import signed
 
 # (x, y, strength −1 … 1, phase 0 … 2π, height over width) → where to look; x, y and the result span −1 … 1.
 Field: TypeAlias = Callable[[Tensor, Tensor, float, float, float], tuple[Tensor, Tensor]]
@@ -184,5 +185,5 @@ def warp(images: NDArray[np.uint8], family: Family, strength: float, phase: floa
     for first in range(0, len(images), 500):
         part = torch.from_numpy(np.ascontiguousarray(images[first : first + 500]))
         pixels = part.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
-        result[first : first + 500] = to_bytes(sampled(pixels, grid.expand(len(part), -1, -1, -1), fill))
+        result[first : first + 500] = as_bytes(sampled(pixels, grid.expand(len(part), -1, -1, -1), fill))
     return result

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper.errors import printable
+from deeper.evaluation import confusions
 from deeper.figures import lettering
 
 # Up to so many classes every cell has its number; up to so many every class its name; beyond, every n-th.
@@ -18,14 +19,9 @@ _LISTED = 12
 
 def most_confused(confusion: NDArray[np.int64], classes: Sequence[str], limit: int = _LISTED) -> list[str]:
     """`"7 → 1 (12)"`: label → answer (count) of the most frequent confusions, ties in class order."""
-    wrong = confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
-    pairs = [np.unravel_index(flat, wrong.shape) for flat in order]
     return [
-        f"{printable(classes[row], 24)} → {printable(classes[column], 24)} ({wrong[row, column]:,})"
-        for row, column in pairs
-        if wrong[row, column] > 0
+        f"{printable(classes[true], 24)} → {printable(classes[given], 24)} ({count:,})"
+        for true, given, count in confusions(confusion)[:limit]
     ]
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeper import files
+from deeper.distortions.apply import as_bytes
 from deeper.errors import printable
 from deeper.training.events import (
     CheckpointDue,
@@ -245,8 +246,7 @@ class TensorBoard:
     def _training_pictures(self, event: DetailDone, step: int) -> None:
         from deeper.monitor.grids import sheet
 
-        shown = event.images[:TRAINING_PICTURES].detach().float().clamp(0, 1)
-        pictures = (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        pictures = as_bytes(event.images[:TRAINING_PICTURES].float())
         captions = [(self._class(label),) for label in event.labels[: len(pictures)].tolist()]
         title = (f"step {step:,}: training pictures", "as the network sees them")
         self._image("pictures/training", sheet(pictures, captions, title=title), step)

@@ -55,7 +55,7 @@ def averaged(predict: Predict, info: Info, views: int = VIEWS) -> Predict:
         )
     import torch
 
-    from deeper.distortions.apply import distort
+    from deeper.distortions.apply import as_bytes, distort
 
     size = (info.preprocess.height, info.preprocess.width)
     temperature = info.temperature or 1.0
@@ -67,9 +67,8 @@ def averaged(predict: Predict, info: Info, views: int = VIEWS) -> Predict:
         familiar = familiarity(first.logits)
         for drawn in seen:
             rows = [(one, np.repeat(values, len(images), axis=0)) for one, values in drawn]
-            floats = distort(torch.from_numpy(np.ascontiguousarray(images)), rows, size, "border")
-            view = (floats * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-            scores = predict(view)
+            view = distort(torch.from_numpy(np.ascontiguousarray(images)), rows, size, "border")
+            scores = predict(as_bytes(view))
             probabilities += softmax(scores.logits / np.float32(temperature))
             features += scores.features
             familiar += familiarity(scores.logits)

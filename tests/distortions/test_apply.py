@@ -25,7 +25,7 @@ from deeper.distortions import (
     names,
     parse,
 )
-from deeper.distortions.apply import Distorter
+from deeper.distortions.apply import Distorter, as_bytes, distort
 from deeper.errors import UsageError
 from deeper.values import from_plain, to_plain
 
@@ -213,3 +213,9 @@ def test_a_value_out_of_range_is_refused_by_name(text):
 @pytest.mark.parametrize("name", names())
 def test_every_name_parses_alone_and_with_the_values_it_describes(name):
     assert parse(name) == by_name(name)()
+
+
+def test_bytes_come_back_as_they_were():
+    images, _, _ = some()
+    assert np.array_equal(as_bytes(distort(images, (), (24, 24))), images.numpy())
+    assert as_bytes(torch.tensor([-0.5, 0.4999, 1.2]).view(1, 1, 1, 3)).reshape(-1).tolist() == [0, 127, 255]

@@ -19,6 +19,7 @@ import numpy as np
 
 from deeper import files
 from deeper.errors import StorageError, printable, readable
+from deeper.evaluation import confusions
 from deeper.inspection.report import sections
 from deeper.inspection.report.album import Album
 from deeper.inspection.report.text import escape
@@ -189,12 +190,8 @@ def _confusion(found: Inspection) -> dict[str, Any]:
     confusion = found.evaluation.confusion
     if len(confusion) <= _MATRIX:
         return {"matrix": confusion.tolist(), "pairs": [], "allPairs": 0}
-    off = confusion.copy()
-    np.fill_diagonal(off, 0)
-    order = np.argsort(-off, axis=None, kind="stable")[:_PAIRS]
-    rows, columns = np.unravel_index(order, off.shape)
-    pairs = [[int(row), int(column), int(off[row, column])] for row, column in zip(rows, columns) if off[row, column]]
-    return {"matrix": None, "pairs": pairs, "allPairs": int(np.count_nonzero(off))}
+    pairs = confusions(confusion)
+    return {"matrix": None, "pairs": pairs[:_PAIRS], "allPairs": len(pairs)}
 
 
 def _json(plain: Any) -> str:
