@@ -9,6 +9,7 @@ too, and are learned: go through `deeper labels` first.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +24,8 @@ from deeper.inference.network import evaluating
 
 UNKNOWN = float("-inf")
 """The cost of a picture that was not judged: never among the hardest while another is left."""
+# Seconds without a line at most.
+SILENT = 20.0
 
 
 def hardest(costs: Tensor, count: int) -> NDArray[np.int64]:
@@ -39,12 +42,16 @@ def judged(
     seed: int,
     most: int,
     batch: int,
-) -> Tensor:
+    stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Tensor | None:
     """What each picture costs the model in evaluation mode: the cross-entropy of its label. float32 N, on the processor.
 
     `shown`: pictures by position as the model takes them. `most`: how many are judged, those that the first epoch shows
-    first; the others' costs are UNKNOWN. `batch`: how many at once.
+    first; the others' costs are UNKNOWN. `batch`: how many at once. `stop`: asked after each batch; None where it said so.
+    `say`: told how far it is, where that takes long.
     """
+    told = time.perf_counter()
     costs = torch.full((len(pictures),), UNKNOWN)
     order = draws.order(seed, 0, pictures.keys)[:most].astype(np.int64)
     with evaluating(model), torch.no_grad():
@@ -53,4 +60,10 @@ def judged(
             logits = model(shown(positions)).logits.float().cpu()
             labels = torch.from_numpy(pictures.labels[positions])
             costs[torch.from_numpy(positions)] = F.cross_entropy(logits, labels, reduction="none")
+            done = start + len(positions)
+            if done < len(order) and stop():
+                return None
+            if done < len(order) and time.perf_counter() - told > SILENT:
+                say(f"judged {done:,} of {len(order):,} training pictures")
+                told = time.perf_counter()
     return costs

@@ -80,8 +80,8 @@ def train(
     """Run from `state.step` to `state.steps`, yielding events.
 
     `evaluate`: called on the averaged weights where there are any, at the picture size that is trained at. Only at the
-    last one are results compared for the best and for early stopping. `stop`: asked after every step; when true, a
-    checkpoint is asked for and the loop ends.
+    last one are results compared for the best and for early stopping. `stop`: asked after every step, and
+    while pictures are judged; when true, a checkpoint is asked for and the loop ends.
 
     Raises: DivergedError, when the loss is not finite or absurdly high, or weights are not finite that should be judged
     or saved.
@@ -107,7 +107,7 @@ def train(
     early = options.early_stopping is not None and state.validations_without_better >= options.early_stopping
     reason: Literal["done", "early", "interrupted"] = "early" if early and state.step < state.steps else "done"
 
-    for batch in feed.batches(state, state.steps if early else state.step, state.steps):
+    for batch in feed.batches(state, state.steps if early else state.step, state.steps, stop):
         distorted, labels = stepper.forward_backward(batch)
         if state.step % options.detail_every == 0:
             yield DetailDone(
@@ -175,6 +175,9 @@ def train(
         if stopping:
             reason = "early" if early else "interrupted"
             break
+    if reason == "done" and state.step < state.steps:  # stopped while pictures were judged
+        reason = "interrupted"
+        yield CheckpointDue(step=state.step, state=state, best=state.best_step == state.step)
     yield Finished(step=state.step, seconds=time.perf_counter() - began, reason=reason, best_step=state.best_step)
 
 

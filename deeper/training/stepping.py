@@ -65,13 +65,20 @@ class Feed:
             return self.resident.tensor(positions)
         return torch.from_numpy(self.pictures.take(positions)).to(device, non_blocking=True)
 
-    def batches(self, state: State, first: int, last: int) -> Iterator[Batch]:
+    def batches(self, state: State, first: int, last: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
         """The batches of steps `first` … `last` − 1. Where a leg shows the hardest pictures, all are judged before the first
-        such leg by the weights that the state holds then."""
+        such leg by the weights that the state holds then. `stop`: asked meanwhile; where it says so, no batch follows."""
         course = self.course_of(state)
         while first < last:
             leg = course.leg(first)
             end = last if leg is course.legs[-1] else min(last, leg.last)
+            among = None
+            if leg.hardest is not None:
+                if state.costs is None:
+                    state.costs = self._costs(state, leg, leg.hardest, stop)
+                if state.costs is None:
+                    return
+                among = hardest(state.costs, leg.hardest)
             yield from shuffled(
                 self.resident or self.pictures,
                 leg.batch,
@@ -79,35 +86,39 @@ class Feed:
                 first_step=first - leg.origin,
                 steps=end - leg.origin,
                 first_epoch=leg.epoch,
-                among=self._hardest(state, leg),
+                among=among,
             )
             first = end
 
-    def _hardest(self, state: State, leg: Leg) -> NDArray[np.int64] | None:
-        if leg.hardest is None:
-            return None
-        if state.costs is None:
-            course = self.course_of(state)
-            before = course.leg(leg.first - 1)
-            # Not more than were shown: judging takes a third of the time that showing took.
-            most = max(leg.hardest, min(len(self.pictures), round(course.shown(leg.first) * len(self.pictures))))
-            self.notice(
-                f"judging {most:,} training pictures at {before.height}×{before.width}: from here on the hardest "
-                f"{leg.hardest:,} are shown"
+    def _costs(self, state: State, leg: Leg, count: int, stop: Callable[[], bool]) -> Tensor | None:
+        """What the training pictures cost before `leg`, which shows the hardest `count`; None where it was stopped."""
+        course = self.course_of(state)
+        before = course.leg(leg.first - 1)
+        # Not more than were shown: judging takes a third of the time that showing took.
+        most = max(count, min(len(self.pictures), round(course.shown(leg.first) * len(self.pictures))))
+        self.notice(
+            f"judging {most:,} training pictures at {before.height}×{before.width}: from here on the hardest "
+            f"{count:,} are shown"
+        )
+
+        def shown(positions: NDArray[np.int64]) -> Tensor:
+            images = self.images(positions, state.device)
+            return self.normalise(distort(images, (), before.size, self.distorter.fill))
+
+        with (
+            state.averaged.applied(state.model) if state.averaged else contextlib.nullcontext(),
+            arithmetic(state.device, self.precision),
+        ):
+            return judged(
+                state.model,
+                self.pictures,
+                shown,
+                seed=state.options.seed,
+                most=most,
+                batch=before.batch,
+                stop=stop,
+                say=self.notice,
             )
-
-            def shown(positions: NDArray[np.int64]) -> Tensor:
-                images = self.images(positions, state.device)
-                return self.normalise(distort(images, (), before.size, self.distorter.fill))
-
-            with (
-                state.averaged.applied(state.model) if state.averaged else contextlib.nullcontext(),
-                arithmetic(state.device, self.precision),
-            ):
-                state.costs = judged(
-                    state.model, self.pictures, shown, seed=state.options.seed, most=most, batch=before.batch
-                )
-        return hardest(state.costs, leg.hardest)
 
 
 def compiled(model: nn.Module, device: str) -> Callable[..., Any]:

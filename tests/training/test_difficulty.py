@@ -13,8 +13,11 @@ from deeper import draws
 from deeper.distortions import Rotation
 from deeper.distortions.apply import Distorter
 from deeper.models.output import Output
+from deeper.training import difficulty
 from deeper.training.course import Course, Sized
 from deeper.training.difficulty import UNKNOWN, hardest, judged
+from deeper.training.events import CheckpointDue, Event, Finished
+from deeper.training.loop import train
 from deeper.training.options import Averaging, Options
 from deeper.training.state import State
 from deeper.training.stepping import Feed, Stepper, seconds_per_step, unchanged
@@ -89,6 +92,41 @@ def test_costs_are_cross_entropies_in_evaluation_mode_of_undistorted_pictures() 
     few = judged(model, pictures, shown, seed=0, most=10, batch=7)
     first = draws.order(0, 0, pictures.keys)[:10]
     assert sorted(np.flatnonzero(few.numpy() > UNKNOWN)) == sorted(first)
+
+
+def test_judging_ends_where_it_is_stopped_and_says_how_far_it_is(monkeypatch) -> None:
+    monkeypatch.setattr(difficulty, "SILENT", -1.0)
+    pictures, said, asked = Greys(), [], []
+
+    def shown(positions):
+        return torch.from_numpy(pictures.take(positions)).permute(0, 3, 1, 2) / 255
+
+    def third() -> bool:
+        asked.append(True)
+        return len(asked) == 3
+
+    rest = {"seed": 0, "most": COUNT, "batch": 10, "say": said.append}
+    assert judged(Darker(), pictures, shown, stop=third, **rest) is None
+    assert said == ["judged 10 of 40 training pictures", "judged 20 of 40 training pictures"]
+    assert judged(Darker(), pictures, shown, **rest) is not None
+
+
+def test_a_training_that_is_stopped_while_judging_goes_on_to_the_same_end() -> None:
+    def ended(state: State, stop) -> list[Event]:
+        one = feed([stage(), stage(hardest=0.2)], [10, 10])
+        return list(
+            train(state, one, evaluate=None, pictures=lambda positions: one.pictures.take(positions), stop=stop)
+        )
+
+    whole, parts = state_of(20), state_of(20)
+    ended(whole, lambda: False)
+    asked = iter([False] * 10 + [True])  # after each of ten steps, then while judging
+    events = ended(parts, lambda: next(asked))
+    assert parts.step == 10 and parts.costs is None
+    assert isinstance(events[-2], CheckpointDue) and isinstance(events[-1], Finished)
+    assert events[-1].reason == "interrupted"
+    ended(parts, lambda: False)
+    assert torch.equal(parts.model.slope, whole.model.slope) and torch.equal(parts.costs, whole.costs)
 
 
 def test_a_leg_shows_the_hardest_alone_each_once_a_turn() -> None:
