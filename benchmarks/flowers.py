@@ -1,7 +1,7 @@
 """Twelve kinds of flowers from random weights: `deeper train` against Keras' InceptionV3, the same minutes each.
 
     python benchmarks/flowers.py [--minutes 15] [--seeds 0,1,2] [--out runs/flowers] [--source DATA/flowers12]
-                                 [--pretrain 15] [--device cuda]
+                                 [--pretrain 15 [--tune-recipe fast]] [--device cuda]
 
 Both get the same training photographs at 299 pixels, the same threads and the same wall-clock minutes. Ours: Inception v3,
 recipe `fast` with horizontal flips, everything inside its --minutes (timing, validation). Keras: its usual augmentation,
@@ -12,8 +12,10 @@ over seeds with a paired 95 % interval (over photographs: the seeds' answers on 
 then the same without the test photographs that stand among those trained or validated on too.
 
 `--pretrain MINUTES` adds the path a user has without downloads: Inception v3 is trained for so many minutes on another
-set at hand, MNIST's digits in drawn colours at 108 pixels, once; then fine-tuned on the flowers for the same minutes as
-above by recipe `fine-tune`. Printed: its accuracies, and the paired difference to random weights.
+set at hand, MNIST's digits in drawn colours at 108 pixels, once; then on the flowers for the same minutes as above, by
+recipe `fast` too: digits are so little like flowers that all layers must learn, at the sizes by which they learn most
+(`--tune-recipe fine-tune` is for weights of photographs). Printed: its accuracies, and the paired difference to random
+weights.
 
 Each finished run is kept in OUT and not done again; ours also goes on where it was interrupted. On a GPU (`--device
 cuda`) not yet measured.
@@ -77,16 +79,23 @@ def answers(folder: Path, dataset: Dataset, device: str, begin: Callable[[list[H
 
 
 def ours(
-    dataset: Dataset, out: Path, minutes: float, size: int, seed: int, device: str, weights: Path | None = None
+    dataset: Dataset,
+    out: Path,
+    minutes: float,
+    size: int,
+    seed: int,
+    device: str,
+    recipe: str = "fast",
+    weights: Path | None = None,
 ) -> list[int]:
-    """Answers by the run of a seed: from random weights by recipe `fast`, or from `weights` by `fine-tune`."""
-    folder = out / (f"ours-{seed}" if weights is None else f"tuned-{seed}")
+    """Answers by the run of a seed, from random weights or from `weights`."""
+    folder = out / (f"ours-{seed}" if weights is None else f"tuned-{recipe}-{seed}")
 
     def begin(handlers: list[Handler]) -> Result:
         return train(
             dataset,
             model="inception_v3",
-            recipe="fast" if weights is None else "fine-tune",
+            recipe=recipe,
             weights=weights,
             minutes=minutes,
             seed=seed,
@@ -234,6 +243,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--without-keras", action="store_true")
     parser.add_argument("--pretrain", type=float, metavar="MINUTES", help="fine-tune too, after so long on digits")
+    parser.add_argument("--tune-recipe", default="fast", help="of the training after --pretrain")
     parser.add_argument("--device", default="auto", help="cpu or cuda, for ours")
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
@@ -255,7 +265,7 @@ def main() -> None:
         right_ours.append(np.array(ours(*same)) == labels)
         print(f"seed {seed}: deeper {right_ours[-1].mean():.1%}", flush=True)
         if first is not None:
-            right_tuned.append(np.array(ours(*same, weights=first)) == labels)
+            right_tuned.append(np.array(ours(*same, arguments.tune_recipe, first)) == labels)
             print(f"seed {seed}: deeper, fine-tuned {right_tuned[-1].mean():.1%}", flush=True)
         if arguments.without_keras:
             continue

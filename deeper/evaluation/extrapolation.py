@@ -129,8 +129,9 @@ def _resampled(wrong: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
     return shares
 
 
-def extrapolate(pictures: Sequence[int], wrong: Sequence[NDArray[np.bool_]]) -> Extrapolation:
-    """The answer from `wrong`: per share seeds × judged pictures, the same pictures throughout, rising shares.
+def extrapolate(pictures: Sequence[int], wrong: Sequence[NDArray[np.bool_]], *, guessing: float = 0.0) -> Extrapolation:
+    """The answer from `wrong`: per share seeds × judged pictures, the same pictures throughout, rising shares. `guessing`:
+    the accuracy of always giving the most frequent class; runs that may be no better have not learned, and tell nothing.
 
     The verdict: `hardly`, where the whole interval of the gain by twice the pictures is below what would be worth it, a
     tenth of the errors left or 0.2 points; else `yes`, where it is above 0.
@@ -148,6 +149,13 @@ def extrapolate(pictures: Sequence[int], wrong: Sequence[NDArray[np.bool_]]) -> 
     resampled = _resampled(wrong)
     if not wrong[-1].any():
         return _none(f"cannot tell: no error is left on the {judged:,} validation pictures; judge by more of them")
+    right = (~wrong[-1]).mean(1).tolist()
+    if accuracy_interval(right, judged)[0] <= guessing:
+        return _none(
+            f"cannot tell: the runs on most photographs are not surely better than always giving the most frequent class "
+            f"({100 * float(np.mean(right)):.2f} % right instead of {100 * guessing:.2f} %); train longer, or judge by more "
+            "validation pictures"
+        )
     first, _ = _law(x[:2], resampled[:, :2], judged)
     last, _ = _law(x[-2:], resampled[:, -2:], judged)
     flattens = float(np.quantile(first - last, 0.025)) > 0

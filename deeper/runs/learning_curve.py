@@ -304,7 +304,8 @@ def _curve(
     answer = None
     if len(done) > 2:
         wrong = [np.stack([~evaluation.right for _, evaluation in results]) for results in done.values()]
-        answer = extrapolate([counts[percent] for percent in done], wrong)
+        frequent = np.bincount(dataset.split("validation").labels).max() / judged
+        answer = extrapolate([counts[percent] for percent in done], wrong, guessing=float(frequent))
     return LearningCurve(
         path=folder,
         dataset=dataset.info.name,

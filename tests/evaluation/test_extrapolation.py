@@ -70,6 +70,13 @@ def test_no_errors_left_cannot_tell() -> None:
     assert answer.verdict == "cannot tell" and answer.gain is None and "no error is left" in answer.text
 
 
+def test_runs_that_have_not_learned_tell_nothing() -> None:
+    answer = extrapolate(PICTURES, drawn([0.9, 0.9, 0.89], judged=5000), guessing=0.11)
+    assert answer.verdict == "cannot tell" and answer.gain is None
+    assert "instead of 11.00 %); train longer" in answer.text
+    assert extrapolate(PICTURES, drawn([0.9, 0.9, 0.85], judged=5000), guessing=0.11).gain is not None
+
+
 def test_the_intervals_hold_what_they_promise() -> None:
     """Of 120 draws from one law, about 95 % of the intervals must hold the gain that the law gives."""
     generator = np.random.default_rng(1)
