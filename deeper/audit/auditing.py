@@ -27,6 +27,8 @@ from deeper.records import Dataset
 PER_CLASS, ALTOGETHER, SECOND_LOOK = 1500, 40_000, 6000
 # Findings that are shown with pictures, and pictures of each.
 SHOWN, EXAMPLES = 24, 5
+# A class that the judge reads right more seldom is hardly ever seen to be entered.
+_HALF = 0.5
 
 
 def audit_dataset(
@@ -80,7 +82,8 @@ def audit_dataset(
     ]
     findings = tuple(one for each in looks for one in each.findings)
     evidence = _evidence(judge, pictures, looks, findings, seed, fill)
-    groups = looks[0].groups
+    # Those of which the fewest classes are small.
+    groups = min((one.groups for one in looks), key=lambda one: sum(one.small))
     return Audit(
         dataset=dataset.info.name,
         dataset_hash=dataset.info.hash,
@@ -111,12 +114,14 @@ def _doubted(one: Look, notes: list[str]) -> Look:
 def _notes(judge: Judge, dataset: Dataset, groups: Groups) -> tuple[str, ...]:
     notes = []
     if judge.weak:
-        notes.append(
-            f"the judge is weak ({judge.accuracy:.0%} right out-of-fold): it calls nothing safe, and may miss what is not"
-        )
+        notes.append(f"the judge is weak ({judge.rightness}): it calls nothing safe, and may miss what is not")
     small = [dataset.classes[label] for label in groups.present if groups.small[label]]
     if small:
         notes.append(f"{len(small)} classes are too small for verdicts of their own and are judged together")
+    blind = [dataset.classes[label] for label in groups.present if judge.recalls[label] < _HALF]
+    if blind and not judge.weak:
+        named = ", ".join(printable(name, 40) for name in blind[:5]) + (", …" if len(blind) > 5 else "")
+        notes.append(f"the judge reads fewer than half of {named} right: what turns into that may go unseen")
     missing = len(dataset.classes) - len(groups.present)
     if missing:
         notes.append(f"{missing} classes have no training picture and are not judged")

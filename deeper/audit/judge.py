@@ -78,11 +78,23 @@ class Judge:
         return wilson_interval(int(self.correct.sum()), len(self.correct))
 
     @property
-    def weak(self) -> bool:
-        """Whether its readings are too poor to rely on: the accuracy's lower bound is below 0.8, or the mean of the
-        classes' recalls, which a judge that always says the same cannot raise by many pictures of that."""
+    def balanced_accuracy(self) -> float:
+        """The mean of the classes' recalls, out-of-fold."""
         present = np.bincount(self.labels, minlength=len(self.classes)) > 0
-        return self.interval[0] < WEAK_BELOW or float(self.recalls[present].mean()) < WEAK_BELOW
+        return float(self.recalls[present].mean())
+
+    @property
+    def weak(self) -> bool:
+        """Whether its readings are too poor to rely on: the accuracy's lower bound is below 0.8, or the balanced accuracy,
+        which a judge that always says the same cannot raise by many pictures of that."""
+        return self.interval[0] < WEAK_BELOW or self.balanced_accuracy < WEAK_BELOW
+
+    @property
+    def rightness(self) -> str:
+        """How often it is right, in words, by the poorer of the two measures."""
+        if self.balanced_accuracy < min(self.accuracy, WEAK_BELOW):
+            return f"{self.balanced_accuracy:.0%} right out-of-fold, each class counting the same"
+        return f"{self.accuracy:.0%} right out-of-fold"
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 N × H × W × C at the judge's size → float32 N × K, all networks averaged: for pictures that no network

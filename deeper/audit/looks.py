@@ -45,10 +45,11 @@ def look(
     extra = np.setdiff1d(sample(judge, keys, at_most, reading.seed), positions)
     looks = 2 if len(extra) and any(one.turning for one in treatments) else 1
     groups = group(judge, positions, looks * len(treatments), margin)
-    first = [
-        Look(one, groups, after, findings_of(judge, groups, one, after, reading.sure))
-        for one, after in zip(treatments, reading.of(positions, treatments, shown("reading distorted pictures")))
-    ]
+    turning = groups.of_more(judge, at_most)
+    first: list[Look] = []
+    for treatment, after in zip(treatments, reading.of(positions, treatments, shown("reading distorted pictures"))):
+        mine = turning if treatment.turning else groups
+        first.append(Look(treatment, mine, after, findings_of(judge, mine, treatment, after, reading.sure)))
     wanted = [extra[np.isin(judge.labels[extra], _open(reading, one))] for one in first]
     total, done = sum(map(len, wanted)), 0
     progress = shown("looking again where turning is undecided")

@@ -39,6 +39,16 @@ class Groups:
     """Labels with pictures."""
     z: float
     intervals: int
+    needed: tuple[float, ...]
+    """Pictures of each class below which it is small."""
+
+    def of_more(self, judge: Judge, at_most: int) -> Groups:
+        """For a treatment of which so many pictures of each class may be read in the end: fewer classes are small."""
+        have = np.minimum(np.bincount(judge.labels, minlength=len(judge.classes)), at_most)
+        small = tuple(
+            one and bool(count < self.needed[label]) for label, (one, count) in enumerate(zip(self.small, have))
+        )
+        return replace(self, small=small)
 
     def with_more(self, judge: Judge, positions: NDArray[np.int64]) -> Groups:
         """With more pictures behind those that there are; all else, the level too, stays."""
@@ -64,9 +74,9 @@ def group(judge: Judge, positions: NDArray[np.int64], treatments: int, margin: f
     intervals = 2 * treatments * (len(present) + len({margins[label] for label in present}))
     z = simultaneous_z(intervals)
     # Wilson's upper bound of nothing in n is z² / (n + z²); at most `OWN_SHARE` of what enters is seen.
-    needed = [1.5 * z * z * (1 - one * OWN_SHARE) / (one * OWN_SHARE) for one in margins]
+    needed = tuple(1.5 * z * z * (1 - one * OWN_SHARE) / (one * OWN_SHARE) for one in margins)
     small = tuple(bool(count < wanted) for count, wanted in zip(read, needed))
-    return Groups(positions, labels, margins, small, present, z, intervals)
+    return Groups(positions, labels, margins, small, present, z, intervals, needed)
 
 
 def findings_of(
@@ -80,12 +90,16 @@ def findings_of(
     def finding(rows: NDArray[np.bool_], name: str | None, margin: float) -> Finding:
         entering = _excess(before.entered[rows], after.entered[rows], groups.z)
         leaving = _excess(before.left[rows], after.left[rows], groups.z)
-        targets = np.bincount(after.given[rows & after.entered], minlength=len(judge.classes))
+        new = rows & after.entered & ~before.entered
+        targets = np.bincount(after.given[new], minlength=len(judge.classes))
         most = int(targets.argmax())
         # Of pictures that leave their class a judge sees the share that it had read right; of those that enter another
-        # one, the share of that class's own pictures that it reads so surely. Into which, nobody knows: the least.
+        # one, the share of that class's own pictures that it reads so surely. Into which, nobody knows: the least, but of
+        # classes whose own pictures are enough to tell.
         seen = 1 - float(before.wrong[rows].mean())
-        entering_seen = OWN_SHARE * min(recalls[label] for label in groups.present if name != judge.classes[label])
+        others = [label for label in groups.present if name != judge.classes[label]]
+        known = [label for label in others if not groups.small[label]]
+        entering_seen = OWN_SHARE * min(recalls[label] for label in known or others)
         return Finding(
             distortion=treatment.name,
             description=treatment.describe(),
@@ -126,7 +140,10 @@ def unclear(judge: Judge, findings: Sequence[Finding], label: int) -> bool:
 
 
 def _pooled(one: Finding, together: Finding) -> Finding:
-    """A small class goes with all small ones of its margin, unless it is unsafe by itself or its own estimate speaks against it."""
+    """A small class goes with all small ones of its margin, unless it has a verdict of its own after all, or its own
+    estimate speaks against theirs."""
+    if one.verdict == "safe":
+        return one
     verdict: Verdict = together.verdict
     if one.verdict == "unsafe":
         verdict = "unsafe"

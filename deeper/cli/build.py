@@ -53,7 +53,7 @@ class Arguments:
     """Processes that decode; all processors when not given. The result does not depend on it."""
     corrections: tuple[Path, ...] = ()
     """A corrections.csv that `deeper review` wrote: pictures get their new class or are left out. The dataset keeps a
-    record of who became what, and no picture changes its split."""
+    record of who became what. With the other options of the first build no picture changes its split."""
     json: bool = False
     """Print one JSON object: out, found, kept, rejected, skipped, excluded, relabelled, splits, classes, seconds, notices."""
 

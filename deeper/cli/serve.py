@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import tyro
 
-from deeper.errors import MissingExtraError, UsageError, how_to_install, printable
+from deeper.errors import DeeperError, MissingExtraError, UsageError, how_to_install, printable
 
 _TOKEN = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
 
@@ -102,12 +102,14 @@ def main(arguments: Arguments) -> None:
     # A drain waits for whatever may take its time, a request as well as what is still being sent.
     limits = Limits(connections=arguments.connections, drain_seconds=max(30.0, arguments.timeout + 5))
 
+    one_alone = len(arguments.runs) == 1
+
     def opened(path: Path) -> Classifier:
         return Classifier(
             path,
             engine=arguments.engine,
             precision=arguments.precision,
-            model=arguments.model,
+            model=arguments.model if one_alone or _is_own(path) else None,
             batch=max(arguments.largest_batch, 1),
         )
 
@@ -135,6 +137,16 @@ def main(arguments: Arguments) -> None:
         limits,
         lambda: print(f"serving on {address}  (Ctrl-C ends)", flush=True),
     )
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a run or bundle holds a network of somebody's own; False where opening it will say what is wrong."""
+    from deeper.bundle import read_info
+
+    try:
+        return ":" in read_info(path).architecture.model
+    except DeeperError:
+        return False
 
 
 def _check_numbers(arguments: Arguments) -> None:

@@ -9,7 +9,7 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
-from deeper.errors import MissingExtraError, SourceError, how_to_install
+from deeper.errors import MemorySourceError, MissingExtraError, SourceError, how_to_install
 from deeper.images import jpeg, png
 
 # Only formats that hold pixels and show themselves by their first bytes. Pillow knows more, which a stranger's file
@@ -49,7 +49,7 @@ def open_picture(data: bytes) -> Image.Image:
     except Image.DecompressionBombError:
         raise SourceError("too many pixels; reduce it first") from None
     except MemoryError:
-        raise SourceError("needs more memory than there is") from None
+        raise MemorySourceError("needs more memory than there is") from None
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
         raise SourceError(reason(error, "picture")) from None
     # Cameras' raw files are TIFF too, and begin with a thumbnail.
@@ -63,7 +63,7 @@ def load(picture: Image.Image) -> None:
     try:
         picture.load()
     except MemoryError:
-        raise SourceError("needs more memory than there is") from None
+        raise MemorySourceError("needs more memory than there is") from None
     except Image.DecompressionBombError:
         raise SourceError("too many pixels; reduce it first") from None
     except Exception as error:  # see `open_picture`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -142,15 +143,27 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+_TF32 = threading.Lock()
+_inside: list[None] = []
+_found: list[bool] = []
+
+
 @contextlib.contextmanager
 def plain_fp32(kind: str, precision: str) -> Iterator[None]:
     """fp32 means fp32: cuDNN rounds the factors of convolutions to 10 bits (TF32) unless told not to."""
     if kind != "cuda" or precision != "fp32":
         yield
         return
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    # The switch is the process's: of several threads the first turns it and the last turns it back.
+    with _TF32:
+        if not _inside:
+            _found.append(torch.backends.cudnn.allow_tf32)
+            torch.backends.cudnn.allow_tf32 = False
+        _inside.append(None)
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        with _TF32:
+            _inside.pop()
+            if not _inside:
+                torch.backends.cudnn.allow_tf32 = _found.pop()

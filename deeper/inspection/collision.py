@@ -108,7 +108,7 @@ def by_neighbours(
             # A training picture is not its own neighbour.
             own = library.plain(int(cases.labels[row]), fold, but=int(cases.training[row]))
             plain = [library.plain(label, fold), own]
-            nearest = max(float((part @ features).max(initial=-1.0)) for part in plain)
+            nearest = max((float((part @ features).max()) for part in plain if len(part)), default=-1.0)
             closeness = distorted @ features
             best = int(closeness.argmax())
             gained = float(closeness[best]) - nearest

@@ -88,6 +88,7 @@ def examine(subject: Subject, evaluation: Evaluation, judge: Judge, clock: Clock
         accuracy=judge.accuracy,
         interval=judge.interval,
         accuracy_here=float((readings.argmax(1) == chosen.labels).mean()),
+        balanced_accuracy=judge.balanced_accuracy,
         weak=judge.weak,
         seconds=clock.seconds["judge"],
     )

@@ -120,7 +120,9 @@ def inspect(
                 None,
                 (
                     verdicts.of_all(evidence, len(wrong), reason or _weakness(found.facts)),
-                    verdicts.of_backlog(evaluation.accuracy, evaluation.interval[1], found.facts),
+                    verdicts.of_backlog(evaluation.accuracy, evaluation.interval[1], found.facts)
+                    if _taught_alike(subject)
+                    else "",
                     f"({_TEST}.)" if diagnosis else "",
                 ),
             )
@@ -201,6 +203,13 @@ def _beside(other: str, evaluation: Evaluation, theirs: Evaluation) -> Against:
         interval=pair.interval,
         p_value=pair.p_value,
     )
+
+
+def _taught_alike(subject: Subject) -> bool:
+    """Whether the run could learn from all pictures that the judge learns from: else it may know less for that alone."""
+    if subject.run is None or subject.run.config.dataset_hash != subject.judged.info.hash:
+        return False
+    return subject.run.config.share is None
 
 
 def _weakness(judge: JudgeFacts | None) -> str:

@@ -328,7 +328,7 @@ def _notes(judge: Judge, found: int, listed: int) -> tuple[str, ...]:
     notes = []
     if judge.weak:
         notes.append(
-            f"the judge is weak ({judge.accuracy:.1%} out-of-fold): many suspects will be right as they are; the first "
+            f"the judge is weak ({judge.rightness}): many suspects will be right as they are; the first "
             "ones are the most worth a look"
         )
     if listed < found:

@@ -41,6 +41,8 @@ class JudgeFacts:
     interval: Interval
     accuracy_here: float
     """On the pictures that are inspected."""
+    balanced_accuracy: float
+    """The mean of the classes' recalls, out-of-fold."""
     weak: bool
     seconds: float
     """Spent on training it in this call; 0 when it was at hand."""

@@ -43,7 +43,10 @@ def p_text(p_value: float) -> str:
 
 def weakness(judge: JudgeFacts) -> str:
     """Why a weak judge's readings carry no verdict."""
-    return f"the judge is right on only {judge.accuracy:.0%} of training pictures that it did not learn from"
+    right, told = judge.accuracy, ""
+    if judge.balanced_accuracy < right:
+        right, told = judge.balanced_accuracy, ", each class counting the same"
+    return f"the judge is right on only {right:.0%} of training pictures that it did not learn from{told}"
 
 
 def of_evidence(one: Evidence, judge: JudgeFacts) -> str:

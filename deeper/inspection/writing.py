@@ -57,6 +57,9 @@ def write(inspection: Inspection, out: Path) -> Path:
     plain["policy_path"] = str(out / POLICY) if inspection.policy is not None else None
     with files.storage(out):
         out.mkdir(parents=True, exist_ok=True)
+        if not (out / DESCRIPTION).exists():
+            # So that what a full disk leaves half done is ours, and may be written again.
+            files.write_bytes(out / DESCRIPTION, _json({"format_version": FORMAT_VERSION, "complete": False}))
         if (out / PICTURES).exists():
             shutil.rmtree(out / PICTURES)
         with files.new_folder(out / PICTURES) as folder:
@@ -75,7 +78,7 @@ def write(inspection: Inspection, out: Path) -> Path:
                 shown = {"picture": wrong.picture, "grad_cam_given": given, "grad_cam_true": true}
                 names = _written(folder, f"error-{number + 1:03d}", shown)
                 plain["errors"][number]["pictures"] = names
-    files.write_bytes(out / DESCRIPTION, _json({"format_version": FORMAT_VERSION, **plain}))
+    files.write_bytes(out / DESCRIPTION, _json({"format_version": FORMAT_VERSION, "complete": True, **plain}))
     # After the description, which makes the folder ours: a policy alone would be taken for somebody else's.
     if inspection.policy is not None:
         inspection.policy.save(out / POLICY)

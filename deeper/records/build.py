@@ -19,7 +19,7 @@ from deeper.records.checks import (
     size_notices,
     usable_items,
 )
-from deeper.records.correcting import correct
+from deeper.records.correcting import correct, moved
 from deeper.records.corrections import read_corrections
 from deeper.records.info import FORMAT_VERSION, CorrectionsInfo, DatasetInfo, Sizes
 from deeper.records.options import BuildOptions, BuildReport
@@ -80,6 +80,7 @@ def build(
         refuse_nothing(written, rejected, len(corrected.info.excluded) if corrected.info else 0)
         info = _describe(source, options, assignment, written, len(rejected), corrections)
         notices = [*source.notices, *assignment.notices, *corrected.notices, *_channel_notices(options, written)]
+        notices += moved(options.corrections, corrected.items, corrected.splits)
         notices += class_notices(info, options) + size_notices(written)
         rejections.write_rejected(folder, rejected)
         dataset_info.save(folder, info)

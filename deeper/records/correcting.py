@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from deeper.errors import SourceError, nearest, printable
+from deeper.errors import DeeperError, SourceError, nearest, printable
+from deeper.records import info as dataset_info
 from deeper.records.corrections import Decision
+from deeper.records.dataset import Dataset
 from deeper.records.info import CorrectionsInfo, Excluded, Relabelled
 from deeper.records.sources import Item
 
@@ -92,3 +95,27 @@ def _check(items: Sequence[Item], classes: Sequence[str], decisions: Mapping[str
             f"{len(others):,} corrections are of pictures that have another class in this source: {named}; give the "
             "source that was reviewed, or remove these lines"
         )
+
+
+def moved(corrections: Sequence[Path], items: Sequence[Item], splits: Sequence[str]) -> list[str]:
+    """A notice for each dataset in whose folder corrections lie, where pictures of it are in another split now: results
+    before and after would not be of the same pictures, and some may test what they taught."""
+    now = dict(zip((item.id for item in items), splits, strict=True))
+    notices = []
+    for folder in dict.fromkeys(Path(path).parent for path in corrections):
+        if not (folder / dataset_info.FILE).is_file():
+            continue
+        try:
+            reviewed = Dataset(folder)
+            was = {one: name for name in reviewed.info.splits for one in reviewed.split(name).ids}
+        except DeeperError:
+            continue  # corrections hold without the dataset that they were made on
+        others = [one for one, split in was.items() if now.get(one, split) != split]
+        if others:
+            tested = sum(was[one] == "test" and now[one] == "train" for one in others)
+            notices.append(
+                f"{len(others):,} pictures are in another split than in {printable(folder)}, {tested:,} of its test pictures are "
+                "trained on now: the splits stay where --group-by, --seed, --validation and --test are those of its first "
+                "build, and it was not grown by --add"
+            )
+    return notices

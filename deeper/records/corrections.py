@@ -13,6 +13,7 @@ back the last one that was not taken back yet. A corrected dataset may be review
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import io
@@ -176,7 +177,8 @@ class Corrections:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                with contextlib.suppress(OSError):  # a disk without locks: nobody can be kept waiting
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
                 size = os.fstat(descriptor).st_size
                 if size < self._end:
                     raise SourceError(f"{printable(self.path)} was shortened meanwhile; start the review again")

@@ -101,7 +101,8 @@ def _grow(
     fresh, doubled, elsewhere = without_doubled(dataset, fresh, workers)
     same += doubled
     drawn = _drawn(info, options)
-    assignment = assign_more([_member(item) for item in fresh], _old_members(dataset), drawn, info.seed)
+    new, old, agreeing = [_member(item) for item in fresh], _old_members(dataset), drawn == info.drawn
+    assignment = assign_more(new, old, drawn, info.seed, agreeing=agreeing)
     number = info.additions + 1
     notices = list(source.notices) + list(assignment.notices) + elsewhere
     if fresh and all(item.group is None for item in fresh) and (example := _a_group(dataset)) is not None:

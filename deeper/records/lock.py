@@ -24,6 +24,8 @@ def locked(folder: Path, refusal: DeeperError | None = None) -> Iterator[None]:
         except BlockingIOError:
             busy = f"another process is changing {printable(folder)}; wait until it has ended"
             raise refusal or DatasetError(busy) from None
+        except OSError:
+            pass  # a disk without locks, as some network ones are: nobody can be kept out
         yield
     finally:
         os.close(descriptor)

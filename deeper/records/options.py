@@ -43,7 +43,7 @@ class BuildOptions:
     """What to do when a class has no picture in train."""
     corrections: tuple[Path, ...] = ()
     """Files `corrections.csv` to apply; of several decisions about a picture the last holds. Splits are drawn by the
-    labels as they were, so that no picture changes its split."""
+    labels as they were, so that with the first build's other options no picture changes its split."""
 
     def __post_init__(self) -> None:
         if isinstance(self.corrections, (str, Path)):  # one file, from Python

@@ -101,11 +101,17 @@ def assign(members: Sequence[Member], options: BuildOptions) -> Assignment:
     return Assignment(tuple(splits), shares, tuple(notices))
 
 
-def assign_more(members: Sequence[Member], old: Sequence[Member], drawn: Mapping[str, float], seed: int) -> Assignment:
-    """The splits of pictures that join the `old` ones, of which every `split` is set."""
-    old_home: dict[str | None, str] = {
-        member.group: member.split for member in old if member.group is not None and member.split
-    }
+def assign_more(
+    members: Sequence[Member], old: Sequence[Member], drawn: Mapping[str, float], seed: int, *, agreeing: bool = True
+) -> Assignment:
+    """The splits of pictures that join the `old` ones, of which every `split` is set. `agreeing`: whether those were drawn
+    by the same shares, so that old and new ones lie on the same sides of the same thresholds."""
+    homes: dict[str | None, set[str]] = defaultdict(set)
+    for member in old:
+        if member.group is not None and member.split:
+            homes[member.group].add(member.split)
+    # Of a group that the source tore apart: the new ones add nothing to what is judged.
+    old_home = {group: min(splits, key=SPLITS.index) for group, splits in homes.items()}
     given_home = _given_homes(members)
     # As in a first build: what the new source gives itself is not drawn.
     given = {member.split for member in members}
@@ -120,7 +126,7 @@ def assign_more(members: Sequence[Member], old: Sequence[Member], drawn: Mapping
     old_units: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for unit in _units(old, range(len(old)), seed):
         old_units[unit.label].append((unit.number, old[unit.positions[0]].split or "train"))
-    thresholds = {label: _thresholds(numbers, shares) for label, numbers in old_units.items()}
+    thresholds = {label: _thresholds(numbers if agreeing else [], shares) for label, numbers in old_units.items()}
     units = _units(members, pool, seed)
     for unit in units:
         if unit.label in old_units:

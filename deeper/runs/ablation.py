@@ -16,13 +16,13 @@ import torch
 from deeper import bundle, files
 from deeper.errors import RunError, UsageError, nearest, printable
 from deeper.monitor import Console
-from deeper.monitor.metrics_file import read
 from deeper.runs.folder import Config, Run, is_run, relative_dataset
 from deeper.runs.interrupts import Interrupted, Interrupts
 from deeper.runs.judging import open_network
 from deeper.runs.machine import versions
 from deeper.runs.place import held
 from deeper.runs.plan import stages_of
+from deeper.runs.restoring import is_finished
 from deeper.runs.result import Result
 from deeper.runs.sameness import differences
 from deeper.runs.training import resume
@@ -131,11 +131,8 @@ def _refuse_other(there: Run, wanted: Config) -> None:
 
 
 def _finished(place: Path) -> bool:
-    if not is_run(place) or not bundle.is_bundle(place / "bundle"):
-        return False
     # A bundle is written at each better validation too: one that was killed over its last holds earlier weights.
-    ends = [line for line in read(place / "metrics.jsonl") if line.get("event") == "finished"]
-    return bool(ends) and ends[-1].get("reason") != "interrupted"
+    return is_run(place) and bundle.is_bundle(place / "bundle") and is_finished(Run(place))
 
 
 def _trained(run: Run, place: Path, config: Config, steps: int | None) -> Result:
@@ -144,7 +141,8 @@ def _trained(run: Run, place: Path, config: Config, steps: int | None) -> Result
     with files.storage(place):
         place.mkdir(parents=True, exist_ok=True)
     with held(place):
-        work = Work(place, config, run.dataset(), None, Console(quiet=True), ())
+        # One that continues begins with the run's weights, whatever that began with itself.
+        work = Work(place, config, run.dataset(), None, Console(quiet=True), (), begun=steps is not None)
         if steps is not None:
             # Those that are inspected: the bundle's.
             weights = open_network(run.path, run, None, None).network.state_dict()

@@ -27,11 +27,11 @@ def estimate(
     """
     parameters = sum(weight.numel() for weight in state.model.parameters())
     held = sum(tensor.numel() * tensor.element_size() for tensor in state.tensors().values())
-    # Weights, averages and two moments are in a checkpoint; the last few and the best are kept, and the bundle. The
-    # moments of the steps that were timed are forgotten again.
+    # Weights, averages and two moments are in a checkpoint; the last few and the best are kept, and the bundle, and of each
+    # one more while it is replaced. The moments of the steps that were timed are forgotten again.
     if not state.optimizer.state:
         held += 2 * parameters * 4
-    disk = held * (state.options.keep + 1) + parameters * 4
+    disk = held * (state.options.keep + 2) + 2 * parameters * 4
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     epochs = sum(count / steps_per_epoch(pictures, stage.batch) for count, stage in zip(counts, stages, strict=True))
     about = f"about {clock(seconds)} of training, " if seconds else ""

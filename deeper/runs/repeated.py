@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,25 +61,33 @@ def repeat(out: Path, names: Sequence[str], train_one: Callable[[Path, int], Res
         raise RunError(f"{printable(out)} is a single run; give another --out for a series")
     if (out / SUMMARY).exists() and not any(is_run(out / name) for name in names):
         raise RunError(f"the {SUMMARY} in {printable(out)} is not this series'; give another --out")
-    done: list[str] = []
-    accuracies: list[float] = []
+    done: dict[int, float] = {}
     complete = True
-    for number, name in enumerate(names):
-        path = out / name
-        result = train_one(path, number)
+    # Those that are there first: what is of another training is found before hours are spent beside it.
+    for number in sorted(range(len(names)), key=lambda number: not is_run(out / names[number])):
+        result = train_one(out / names[number], number)
         if result.reason == "interrupted":
             complete = False
             break
         if result.validation is None:
             raise RunError(_UNJUDGED)
-        done.append(name)
-        accuracies.append(float(result.validation.accuracy))
-        summary = Summary(tuple(done), tuple(accuracies), complete=len(done) == len(names))
+        done[number] = float(result.validation.accuracy)
+        summary = _summary(names, done)
         files.write_json(out / SUMMARY, summary.to_plain())
         if Interrupts.received is not None and not summary.complete:
             complete = False  # the signal came too late for this run to stop
             break
-    return Summary(tuple(done), tuple(accuracies), complete)
+    return replace(_summary(names, done), complete=complete)
+
+
+def _summary(names: Sequence[str], done: Mapping[int, float]) -> Summary:
+    """Of those that are done, in the order of the names."""
+    numbers = sorted(done)
+    return Summary(
+        tuple(names[number] for number in numbers),
+        tuple(done[number] for number in numbers),
+        complete=len(done) == len(names),
+    )
 
 
 def refuse_unjudged(dataset: Dataset) -> None:

@@ -17,7 +17,7 @@ from deeper import checkpoint, draws, files
 from deeper.batches import Pictures, Selected, in_order
 from deeper.distortions import Policy
 from deeper.distortions.apply import Distorter
-from deeper.errors import RunError, printable
+from deeper.errors import RunError
 from deeper.evaluation import Evaluation, evaluate
 from deeper.inference import Normalise, predictor
 from deeper.inference.shortage import is_shortage
@@ -35,6 +35,7 @@ from deeper.runs.origin import Origin
 from deeper.runs.pictures import Opener, at_size, evaluation_batch, open_both
 from deeper.runs.plan import architecture_of, preprocess_of, stages_of
 from deeper.runs.recalibration import Settled, holding, pictures_forward, settle, sure
+from deeper.runs.restoring import restore, training_facts
 from deeper.runs.result import Handler, Result
 from deeper.runs.watching import watching
 from deeper.training.budget import steps_within
@@ -71,6 +72,7 @@ class Work:
         workers: int | None,
         console: Console,
         handlers: Sequence[Handler],
+        begun: bool = False,
     ) -> None:
         self.path, self.config, self.dataset, self.workers, self.console = path, config, dataset, workers, console
         self.handlers = list(handlers)
@@ -85,8 +87,8 @@ class Work:
         with torch.random.fork_rng([]):
             torch.manual_seed(draws.derive(options.seed, 0, "weights"))
             model = create(self.architecture)
-        # Where a checkpoint is, it has them.
-        if config.weights is not None and not checkpoint.steps(path / "checkpoints"):
+        # Where a checkpoint is, it has them; `begun`: where the caller has.
+        if config.weights is not None and not (begun or checkpoint.steps(path / "checkpoints")):
             self._begin_with(model, config.weights)
         self.machine = prepared(model, config.device, self.say)
         self.model = model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -179,7 +181,11 @@ class Work:
             )
             if usable < expected / 2:
                 self.say(estimate.cramped(options.minutes, usable / expected, sum(counts)))
-        if layers_of(self.model) and (warning := estimate.few_steps(options.minutes, sum(counts))):
+        if (
+            layers_of(self.model)
+            and not self.config.weights
+            and (warning := estimate.few_steps(options.minutes, sum(counts)))
+        ):
             self.say(warning)
         self.say(estimate.estimate(self.state, stages, counts, pictures=pictures, seconds=expected))
         if len(stages) > 1:
@@ -192,6 +198,11 @@ class Work:
         write_config(self.path, self.config)
 
     def _set_course(self, counts: Sequence[int]) -> None:
+        if len(counts) != len(self.stages):
+            raise RunError(
+                f"config.toml has {len(self.stages)} stages and steps for {len(counts)}; put the old config.toml back, or train "
+                "again into a new folder"
+            )
         course = Course(self.stages, counts, pictures=len(self.training))
         self.feed = replace(self.feed, course=course)
         self.state.steps = course.steps
@@ -223,24 +234,8 @@ class Work:
         return freezing.by_batch(head_only=step <= freezing.frozen_steps(self.feed.course_of(self.state)))
 
     def restore(self, run: Run) -> None:
-        """Load the newest checkpoint that can be read; without any, begin at step 0."""
-        for step in reversed(run.steps()):
-            try:
-                facts, tensors = checkpoint.read(run.checkpoints, step)
-            except RunError as error:
-                self.say(f"{error}; taking the one before")
-                continue
-            if not self.state.is_finite(tensors):
-                self.say(f"the weights of the checkpoint of step {step:,} are not finite; taking the one before")
-                continue
-            self.state.load(facts, tensors, planned=self.config.steps)
-            self.say(estimate.going_on(step, self.state.steps))
-            return
-        if self.config.steps == 0:
-            raise RunError(f"{printable(run.path)} was never begun; delete it and train again")
-        if self.config.weights is not None and run.steps():
-            raise RunError(f"no checkpoint of {printable(run.path)} can be read; delete it and train again")
-        self.say("no checkpoint can be read: beginning at step 0")
+        """Load the newest checkpoint that can be read; without any, begin at step 0. Raises: RunError."""
+        restore(self.state, run, self.config, self.say)
 
     def _evaluate(
         self, model: nn.Module, size: tuple[int, int], positions: NDArray[np.int64] | None = None
@@ -381,7 +376,8 @@ class Work:
 
     def _save(self, event: CheckpointDue) -> None:
         folder = self.path / "checkpoints"
-        checkpoint.save(folder, event.state.facts(), event.state.tensors())
+        facts = {**event.state.facts(), "training": training_facts(self.config)}
+        checkpoint.save(folder, facts, event.state.tensors())
         checkpoint.prune(folder, self.config.options.keep, event.state.best_step, saved=event.step)
 
     def _write_bundle(

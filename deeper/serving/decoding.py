@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from deeper.errors import DeeperError
+from deeper.errors import DeeperError, MemorySourceError
 from deeper.images import Preprocess, unpacked_pixels
 from deeper.web import Refused
 
@@ -40,10 +40,10 @@ class Decoder:
         done = await asyncio.gather(*jobs, return_exceptions=True)
         for number, result in enumerate(done):
             which = f"picture {number + 1}: " if len(files) > 1 else ""
+            if isinstance(result, (MemoryError, MemorySourceError)):
+                raise Refused(503, f"{which}needs more memory than there is now", {"retry-after": "5"})
             if isinstance(result, DeeperError):
                 raise Refused(400, f"{which}{result}")
-            if isinstance(result, MemoryError):
-                raise Refused(503, f"{which}needs more memory than there is now", {"retry-after": "5"})
             if isinstance(result, Exception):
                 # A decoder's own fault with a hostile file is the file's fault to whoever sent it.
                 LOG.error("a picture broke its decoder", exc_info=result)

@@ -14,6 +14,8 @@ from deeper.serving.asking import Asking, Pictures
 from deeper.web import Refused, json_response
 
 _MOST = 1_000
+# Bytes of a header's value that is looked at. The parser's time grows with its square, and other answers wait meanwhile.
+_LONGEST = 1_000
 
 
 def answer_of(one: Prediction, top: int) -> dict[str, Any]:
@@ -79,9 +81,12 @@ def _file_of(body: bytes, content_type: str) -> bytes:
 
 def _parameter(title: str, value: bytes, name: str) -> str:
     """A parameter of a header; empty where it is missing or cannot be read."""
+    if len(value) > _LONGEST:
+        return ""
     header = BytesHeaderParser().parsebytes(title.encode() + b": " + value.strip() + b"\r\n\r\n")
     try:
         found = header.get_param(name, header=title)
-    except (ValueError, LookupError):  # such as a part's number of five thousand digits (RFC 2231)
+    # Such as a part's number of five thousand digits, or a parameter both in parts and whole (RFC 2231).
+    except (ValueError, LookupError, TypeError):
         return ""
     return found if isinstance(found, str) else ""

@@ -95,7 +95,7 @@ def needed(state: State, feed: Feed, stage: Sized) -> tuple[float, float]:
         batch = next(iter(small.batches(state, 0, 1)))
         with unchanged(state), seeded(state.device, 0), arithmetic(state.device, feed.precision):
             state.step = 0
-            state.model.train()
+            state.freezing.begin(head_only=False)  # what is frozen for good keeps nothing, and gets no gradients
             images = stepper.inputs(batch)[0]
             kept.append(kept_bytes(lambda shown=images: state.model(feed.normalise(shown))))  # type: ignore[misc]
     each = max(1.0, (kept[1] - kept[0]) / (PROBED[1] - PROBED[0]))

@@ -36,7 +36,7 @@ from deeper.training.stepping import Feed, Stepper
 # A mean loss this many times the loss of guessing, ln(classes), is taken for divergence even while it is finite.
 DIVERGED_FACTOR = 100.0
 # Seconds of steps that a killed training may lose, however long an epoch takes; fewer right before a validation, which
-# may itself take minutes and would be lost with them.
+# may itself take minutes and would be lost with them, or before the training pictures are judged, which may too.
 LOST_AT_MOST, LOST_BEFORE_VALIDATING = 600.0, 60.0
 # Of a training's time, what checkpoints by the epoch may take. An Inception's is 400 MB, and epochs of few pictures are
 # seconds: after one that took longer than `QUICK` seconds, the next waits until it is so small a share.
@@ -124,7 +124,8 @@ def train(
         last = state.step == state.steps
         validating = last or course.due(state.step, options.validate_every)
         soon = state.step + 1 == state.steps or course.due(state.step + 1, options.validate_every)
-        most = LOST_BEFORE_VALIDATING if soon and evaluate is not None else LOST_AT_MOST
+        choosing = not last and state.costs is None and course.leg(state.step).hardest is not None
+        most = LOST_BEFORE_VALIDATING if choosing or (soon and evaluate is not None) else LOST_AT_MOST
         saving = last or time.perf_counter() - saved > most
         due = saving or course.due(state.step, options.checkpoint_every)
         reporting = last or validating or state.step % options.report_every == 0

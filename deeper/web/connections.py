@@ -29,7 +29,8 @@ class Limits:
     request_seconds: float = 8.0
     """From a connection's (or the next request's) first byte to the last of the request, and more where enough comes:"""
     slowest: int = 16 << 10
-    """bytes a second; as many seconds more as the bytes that came take at this rate. Answers are read as quickly."""
+    """bytes a second; as many seconds more as the bytes that came take at this rate, but none without bytes of its own:
+    after the first `request_seconds` as many must come in each. Answers are read as quickly."""
     idle_seconds: float = 5.0
     """Between two requests on one connection."""
     unread_seconds: float = 10.0
@@ -55,6 +56,8 @@ class Lingering:
         self._waiting: list[bytes] = []
         self.lingering = False
         self.written = 0
+        self.busy_since = 0.0
+        """When what lies unread now was begun to be written."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -63,10 +66,13 @@ class Lingering:
         """Counted, so that it can be told how much of it was taken."""
         self.written += len(data)
         if not self._waiting:
-            self._protocol.loop.call_soon(self._flush)
+            self._protocol.loop.call_soon(self.flush)
+            if not self._transport.get_write_buffer_size():
+                self.busy_since = self._protocol.loop.time()
         self._waiting.append(data)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hand over what was written in this turn."""
         waiting, self._waiting = self._waiting, []
         if waiting and not self._transport.is_closing():
             self._transport.write(b"".join(waiting))
@@ -86,7 +92,7 @@ class Lingering:
 
     def close(self) -> None:
         """Half of it at first, where the client still sends; the second call closes in any case."""
-        self._flush()
+        self.flush()
         sending = self._protocol.conn.their_state in (h11.SEND_BODY, h11.ERROR)
         if self.lingering or self._transport.is_closing() or not sending:
             self._transport.close()
@@ -132,6 +138,7 @@ class Patient(H11Protocol):
         self._settle()
 
     def on_response_complete(self) -> None:
+        self.half_open.flush()  # only what the client has not taken by then is watched
         super().on_response_complete()
         self._settle()
         self.watch_reading()
@@ -176,8 +183,14 @@ class Patient(H11Protocol):
 
     def _unread(self, before: int) -> None:
         self._stalled = None
-        enough = self.limits.slowest * self.limits.unread_seconds
-        if self.transport.get_write_buffer_size() and self.half_open.taken - before < enough:
+        self.half_open.flush()
+        limits, lies = self.limits, self.loop.time() - self.half_open.busy_since
+        if not self.transport.get_write_buffer_size():
+            return
+        if lies < limits.unread_seconds:  # all before it was read
+            left = limits.unread_seconds - lies
+            self._stalled = self.loop.call_later(left, self._unread, self.half_open.taken)
+        elif self.half_open.taken - before < limits.slowest * limits.unread_seconds:
             self.transport.abort()
         else:
             self.watch_reading()
@@ -205,16 +218,19 @@ class Patient(H11Protocol):
     def _expect(self) -> None:
         self._stop()
         self._began, self._came = self.loop.time(), 0
-        self._timer = self.loop.call_later(self.limits.request_seconds, self._late)
+        self._timer = self.loop.call_later(self.limits.request_seconds, self._late, 0)
 
-    def _late(self) -> None:
+    def _late(self, wanted: float) -> None:
+        """`wanted`: bytes that must have come by now."""
         self._timer = None
-        allowed = self.limits.request_seconds + self._came / self.limits.slowest
-        left = self._began + allowed - self.loop.time()
-        if left > 0:
-            self._timer = self.loop.call_later(left, self._late)
-        else:
+        seconds, slowest = self.limits.request_seconds, self.limits.slowest
+        left = self._began + seconds + self._came / slowest - self.loop.time()
+        if left <= 0 or self._came < wanted:
             self.transport.abort()
+            return
+        # In windows: what came quickly at first buys no silence after it.
+        wait = min(left, seconds)
+        self._timer = self.loop.call_later(wait, self._late, self._came + slowest * wait)
 
     def _stop(self) -> None:
         if self._timer is not None:

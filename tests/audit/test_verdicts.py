@@ -276,3 +276,43 @@ def test_a_warning_says_no_more_of_a_class_than_is_known() -> None:
     text = warning(parse("horizontal_flip"), [one for one in findings if one.class_name and one.forbidden])
     assert "a → b" in text and "too few pictures to tell which: b, c, d, e, f, g, h" in text
     assert "unlike their own class" not in text
+
+
+def test_a_small_class_that_is_safe_by_itself_stays_so() -> None:
+    """Small is a forecast; what the pictures then bear out is not thrown away for the company's sake."""
+    labels = np.repeat(np.arange(3), 3000)
+    judge = judge_that_reads(labels)
+    groups = group(judge, np.arange(len(labels)), 1, None)
+    small = replace(groups, small=(True,) * 3)
+    sure = sureness(judge)
+    after = Readings.of(entered(judge, np.arange(3000, 5000), 2, 0.9999), labels, sure)
+    findings = findings_of(judge, small, FLIP, after, sure)
+    assert [one.verdict for one in findings[:3]] == ["safe", "unsafe", "safe"]
+    assert not findings[0].pooled and not findings[0].forbidden
+
+
+def test_a_class_of_two_that_nobody_reads_does_not_make_all_others_unknown() -> None:
+    labels = np.concatenate([np.repeat(np.arange(7), 3000), [7, 7]])
+    judge = judge_that_reads(labels, classes=8)
+    judge.out_of_fold[-2:] = [0.93, *[0.01] * 7]
+    assert judge.recalls[7] == 0 and not judge.weak
+    groups, findings = judged(judge, judge.out_of_fold.copy())
+    assert groups.small == (False,) * 7 + (True,)
+    assert [one.verdict for one in findings[:7]] == ["safe"] * 7
+
+
+def test_what_more_pictures_may_tell_is_not_small_where_they_will_be_read() -> None:
+    labels = np.repeat(np.arange(3), 3000)
+    judge = judge_that_reads(labels)
+    groups = group(judge, np.concatenate([first + np.arange(200) for first in (0, 3000, 6000)]), 1, None)
+    assert all(groups.small)
+    assert not any(groups.of_more(judge, 3000).small) and all(groups.of_more(judge, 250).small)
+
+
+def test_a_target_is_what_the_distortion_brought() -> None:
+    """A hundred were read as b before; ninety-eight others as c since."""
+    judge = judge_that_reads(LABELS)
+    judge.out_of_fold[:100] = entered(judge, np.arange(100), 1, 0.9999)[:100]
+    vars(judge).pop("correct", None)
+    _, findings = judged(judge, entered(judge, np.arange(200, 298), 2, 0.9999))
+    assert (findings[0].target, findings[0].target_count) == ("c", 98)

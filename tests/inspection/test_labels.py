@@ -30,7 +30,7 @@ class PixelJudge:
     """Reads by the ten nearest pictures, itself left out: in a second right on nine of ten digits."""
 
     preprocess = Preprocess(height=28, width=28, channels=1)
-    accuracy, weak = 0.9, False
+    accuracy, weak, rightness = 0.9, False, "90% right out-of-fold"
 
     def __init__(self, dataset: Dataset) -> None:
         self.classes = dataset.classes

@@ -10,7 +10,15 @@ from deeper.inspection.inspecting import _with_cause
 from deeper.inspection.suggestion import without
 from deeper.inspection.verdicts import of_all, of_backlog, of_evidence, of_policy
 
-JUDGE = JudgeFacts(description="", accuracy=0.99, interval=(0.98, 1.0), accuracy_here=0.99, weak=False, seconds=0.0)
+JUDGE = JudgeFacts(
+    description="",
+    accuracy=0.99,
+    interval=(0.98, 1.0),
+    accuracy_here=0.99,
+    balanced_accuracy=0.99,
+    weak=False,
+    seconds=0.0,
+)
 
 
 def placebo(collided):
@@ -92,6 +100,8 @@ def test_a_removal_effect_accuses_nobody_and_a_cause_does():
 
 def test_a_weak_judge_a_grey_picture_and_no_errors():
     assert "the judge is right on only 60%" in of_evidence(FLIP, replace(JUDGE, weak=True, accuracy=0.6))
+    same = replace(JUDGE, weak=True, accuracy=0.95, balanced_accuracy=0.5)
+    assert "right on only 50% of training pictures that it did not learn from, each class" in of_evidence(FLIP, same)
     assert "cannot change grey pictures" in of_evidence(replace(FLIP, method="none"), JUDGE)
     assert of_all([], 0) == "No errors: nothing to explain."
     assert "without distortions" in of_all([], 12)

@@ -171,3 +171,28 @@ def test_corrections_that_cannot_be_meant(tmp_path: Path, listing: Make, array_i
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="without --add"):
         BuildOptions(add=True, corrections=(tmp_path / "0.csv",))
+
+
+def test_splits_that_are_drawn_otherwise_than_those_reviewed_are_said(
+    tmp_path: Path, listing: Make, array_items: Arrays
+) -> None:
+    items = array_items(300, classes=3)
+    reviewed = tmp_path / "reviewed"
+    build(listing(items), reviewed, options=BuildOptions(seed=5, validation=0.2))
+    home = places(Dataset(reviewed))
+    one = next(item for item in items if home[item.id] == "train")
+    corrections = written(reviewed / "corrections.csv", Decision(id=one.id, kind="exclude", given=one.label))
+    same = BuildOptions(seed=5, validation=0.2, corrections=corrections)
+    notices = build(listing(items), tmp_path / "same", options=same).notices
+    assert not any("another split" in line for line in notices)
+    notices = build(listing(items), tmp_path / "other", options=BuildOptions(corrections=corrections)).notices
+    after = places(Dataset(tmp_path / "other"))
+    others = sum(home[name] != split for name, split in after.items())
+    taught = sum(home[name] == "test" and split == "train" for name, split in after.items())
+    assert others > taught > 5
+    said = (
+        f"{others} pictures are in another split than in {reviewed}, {taught} of its test pictures are trained on now"
+    )
+    assert any(line.startswith(said) for line in notices)
+    (reviewed / "dataset.json").write_text("{")
+    build(listing(items), tmp_path / "alone", options=BuildOptions(corrections=corrections))

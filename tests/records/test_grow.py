@@ -376,3 +376,12 @@ def test_what_joins_a_grouped_dataset_without_groups_is_said(made: Path, listing
     assert any("belong to groups (such as 'g0')" in notice for notice in report.notices)
     more = [replace(item, group="g1") for item in array_items(6, prefix="more", seed=3)]
     assert not any("belong to groups" in notice for notice in build(listing(more), made, options=ADD).notices)
+
+
+def test_a_split_that_the_dataset_lacks_is_drawn_from_what_joins(
+    tmp_path: Path, listing: Make, array_items: Arrays
+) -> None:
+    build(listing(array_items(1000)), tmp_path / "out", options=BuildOptions(test=0))
+    more = array_items(400, prefix="new", seed=1)
+    report = build(listing(more), tmp_path / "out", options=replace(ADD, test=0.1))
+    assert 20 < report.splits["test"] < 60

@@ -226,3 +226,16 @@ def test_many_that_join_take_no_longer_each() -> None:
     began = time.process_time()
     assign_more(members(4000, first=4000), old, {"validation": 0.1, "test": 0.1}, 0)
     assert time.process_time() - began < 1.5
+
+
+def test_a_share_that_is_newly_given_is_drawn_whatever_the_old_pictures_are() -> None:
+    old = [replace(member, split="train") for member in members(1000)]
+    new = members(2000, first=1000)
+    drawn = counts(assign_more(new, old, {"test": 0.1}, 0, agreeing=False).splits)
+    assert 140 < drawn["test"] < 260
+
+
+def test_a_new_picture_of_a_torn_group_adds_nothing_to_what_is_judged() -> None:
+    old = [Member("1", "a", "plant", "train"), Member("2", "a", "plant", "test"), Member("3", "a", "leaf", "test")]
+    new = [Member("4", "a", "plant", None), Member("5", "a", "leaf", None)]
+    assert assign_more(new, old, {"test": 0.1}, 0).splits == ("train", "test")

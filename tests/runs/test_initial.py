@@ -114,6 +114,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint(pictures: Path, tmp_
     run = deeper.train(pictures, weights=first.path, out=tmp_path / "run", epochs=1, quiet=True).run
     kept = run.load("last").model.state_dict()
     shutil.rmtree(run.path / "checkpoints")
+    (run.path / "metrics.jsonl").unlink()
     first.path.rename(tmp_path / "moved")
     with pytest.raises(UsageError, match="no weights at"):
         deeper.resume(run.path, quiet=True)

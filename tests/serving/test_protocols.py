@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -276,6 +277,16 @@ def test_texts_that_have_no_utf_8_go_back_as_they_came(address, pictures) -> Non
 def test_forms_with_hostile_headers_are_refused(address) -> None:
     for kind in ("multipart/form-data; boundary*" + "9" * 5000 + "=b", "multipart/form-data; boundary*0*=x''%ff"):
         assert ask(f"{address}/predict", b"x", {"Content-Type": kind})[0] == 400
+    for kind in ("multipart/form-data; boundary*=b; boundary*0=b", 'multipart/form-data; boundary="' + ";" * 30_000):
+        began = time.perf_counter()
+        assert ask(f"{address}/predict", b"x", {"Content-Type": kind})[0] == 400
+        assert time.perf_counter() - began < 0.5
+    hostile = b'--b\r\nContent-Disposition: form-data; name="' + b";" * 8000 + b"\r\n\r\nx\r\n"
+    began = time.perf_counter()
+    assert ask(f"{address}/predict", hostile * 60, {"Content-Type": "multipart/form-data; boundary=b"})[0] == 400
+    twice = b"--b\r\nContent-Disposition: form-data; name=file; filename*=UTF-8''a; filename*0=a\r\n\r\nx\r\n--b--"
+    assert ask(f"{address}/predict", twice, {"Content-Type": "multipart/form-data; boundary=b"})[0] == 400
+    assert time.perf_counter() - began < 1
     part = b"--b\r\nContent-Disposition: form-data; name*" + b"9" * 5000 + b"=file\r\n\r\nx\r\n--b--"
     assert ask(f"{address}/predict", part, {"Content-Type": "multipart/form-data; boundary=b"})[0] == 400
 

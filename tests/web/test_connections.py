@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from deeper.web import Guard, Limits, Refused, error_response, read_body
+from deeper.web.connections import Lingering, patient
 from deeper.web.running import bound, server
 
 LIMITS = Limits(request_seconds=1.0, slowest=50_000, unread_seconds=1.0, idle_seconds=1.0)
@@ -240,3 +241,43 @@ def test_an_answer_leaves_in_one_call_of_the_system(place, monkeypatch) -> None:
                 answer += part
     assert len(calls) == 3
     assert all(one.startswith(b"HTTP/1.1 503") and one.endswith(b"full") for one in calls)
+
+
+def test_who_stops_after_a_quick_beginning_is_cut_off(place) -> None:
+    """What came quickly buys no silence."""
+    with connected(place, post("/told", 900_000)) as one:
+        one.sendall(bytes(800_000))
+        one.setblocking(False)
+        began = time.monotonic()
+        while time.monotonic() < began + 10:
+            with contextlib.suppress(BlockingIOError):
+                assert one.recv(100) == b""
+                break
+            time.sleep(0.05)
+        assert time.monotonic() - began < 4
+
+
+def test_an_answer_of_this_very_turn_is_not_taken_for_one_that_nobody_reads() -> None:
+    """The timer may go off between an answer and the turn in which it leaves."""
+
+    async def whole() -> bool:
+        loop = asyncio.get_running_loop()
+        here, there = socket.socketpair()
+        transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, here)
+
+        class Standing(patient(LIMITS)):
+            def __init__(self) -> None:
+                self.loop, self.transport = loop, None
+
+        protocol = Standing()
+        protocol.transport = protocol.half_open = Lingering(transport, protocol)
+        protocol.half_open.write(b"answer")
+        protocol._unread(0)
+        there.setblocking(False)
+        read = await loop.sock_recv(there, 100)
+        closing = transport.is_closing()
+        transport.close()
+        there.close()
+        return read == b"answer" and not closing
+
+    assert asyncio.run(whole())

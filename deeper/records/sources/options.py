@@ -16,7 +16,7 @@ class SourceOptions:
     channels: int | None = None
     """1 (grey) or 3 (colour): what a build of this source converts pictures to when they are read."""
     group_by: str | None = None
-    """What keeps pictures together in one split: the name of a column of a table, `folder` (the folder a picture
+    """What keeps pictures together in one split: the name of a column of a table, `folder` (of a folder of classes the one below the class, of a table the one a picture
     lies in), or a regular expression with one group, searched in the id: `--group-by '(plant[0-9]+)'`."""
     classes: tuple[str, ...] | None = None
     """Names of the classes whose indices arrays hold: `("cat", "dog")` for 0 and 1. Only for arrays and IDX files: other

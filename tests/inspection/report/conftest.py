@@ -146,7 +146,13 @@ def made_up(
         diagnosis_only=True,
         evaluation=evaluation,
         judge=JudgeFacts(
-            description="2 networks.", accuracy=0.98, interval=(0.97, 0.99), accuracy_here=0.97, weak=False, seconds=1.0
+            description="2 networks.",
+            accuracy=0.98,
+            interval=(0.97, 0.99),
+            accuracy_here=0.97,
+            balanced_accuracy=0.98,
+            weak=False,
+            seconds=1.0,
         ),
         evidence=(evidence,) if errors else (),
         wrong=wrong,
