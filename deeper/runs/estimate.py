@@ -107,8 +107,9 @@ def cramped(minutes: float, share: float, steps: int) -> str:
     )
 
 
-def going_on(step: int, steps: int) -> str:
-    """What a resume from `step` has before it."""
-    if step >= steps:
-        return f"finished already, at step {step:,}: nothing is left to train"
-    return f"going on from step {step:,} of {steps:,}"
+def going_on(state: State) -> str:
+    """What a resume from this state has before it."""
+    if state.stops_early or state.step >= state.steps:
+        early = " (stopped early)" if state.step < state.steps else ""
+        return f"finished already, at step {state.step:,}{early}: nothing is left to train"
+    return f"going on from step {state.step:,} of {state.steps:,}"

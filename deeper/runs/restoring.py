@@ -50,7 +50,7 @@ def restore(state: State, run: Run, config: Config, say: Callable[[str], None]) 
             continue
         _refuse_edited(run, facts.get("training"), training_facts(config))
         state.load(facts, tensors, planned=config.steps)
-        say(estimate.going_on(step, state.steps))
+        say(estimate.going_on(state))
         return
     where = printable(run.path)
     if config.steps == 0:

@@ -213,6 +213,6 @@ def resume(
         work = Work(run.path, replace(run.config, device=chosen), run.dataset(), workers, console, handlers)
         work.restore(run)
         other = changes(run.config, work.machine, chosen)
-        if other and work.state.step < work.state.steps:
+        if other and work.state.step < work.state.steps and not work.state.stops_early:
             console.handle(Notice(text=f"going on with {', '.join(other)}: not bit-identical"))
         return work.go()

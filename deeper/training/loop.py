@@ -104,7 +104,7 @@ def train(
     saving_took = 0.0
     kept = state.step > 0
     reported_images = float(state.meter[0])
-    early = options.early_stopping is not None and state.validations_without_better >= options.early_stopping
+    early = state.stops_early
     reason: Literal["done", "early", "interrupted"] = "early" if early and state.step < state.steps else "done"
 
     for batch in feed.batches(state, state.steps if early else state.step, state.steps, stop):
@@ -159,7 +159,7 @@ def train(
             validated = _validate(state, evaluate, pictures, began, course)
             yield validated
             saving = saving or validated.best
-            early = options.early_stopping is not None and state.validations_without_better >= options.early_stopping
+            early = state.stops_early
             reported = time.perf_counter()
             reported_images = float(state.meter[0])
         waiting = saving_took > QUICK and time.perf_counter() - saved < saving_took / CHECKPOINT_SHARE

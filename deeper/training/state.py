@@ -41,6 +41,12 @@ class State:
         # What each training picture cost when all were judged, float32 N; see `deeper.training.difficulty`.
         self.costs: Tensor | None = None
 
+    @property
+    def stops_early(self) -> bool:
+        """Whether validation has not become better for as long as early stopping waits."""
+        patience = self.options.early_stopping
+        return patience is not None and self.validations_without_better >= patience
+
     def facts(self) -> dict[str, Any]:
         """The counters, as plain data."""
         return {
