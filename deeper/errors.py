@@ -38,10 +38,6 @@ class SourceError(DeeperError):
     exit_code = 3
 
 
-class MemorySourceError(SourceError):
-    """A picture for which there was no memory: it may be sound."""
-
-
 class DatasetError(DeeperError):
     """A dataset folder that is missing, damaged or mismatched."""
 

@@ -9,7 +9,7 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
-from deeper.errors import MemorySourceError, MissingExtraError, SourceError, how_to_install
+from deeper.errors import MissingExtraError, SourceError, how_to_install
 from deeper.images import jpeg, png
 
 # Only formats that hold pixels and show themselves by their first bytes. Pillow knows more, which a stranger's file
@@ -48,8 +48,8 @@ def open_picture(data: bytes) -> Image.Image:
         raise
     except Image.DecompressionBombError:
         raise SourceError("too many pixels; reduce it first") from None
-    except MemoryError:
-        raise MemorySourceError("needs more memory than there is") from None
+    except MemoryError as error:
+        raise SourceError("needs more memory than there is") from error
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
         raise SourceError(reason(error, "picture")) from None
     # Cameras' raw files are TIFF too, and begin with a thumbnail.
@@ -62,8 +62,8 @@ def load(picture: Image.Image) -> None:
     """Decode the pixels of an opened picture, in place. Raises: SourceError."""
     try:
         picture.load()
-    except MemoryError:
-        raise MemorySourceError("needs more memory than there is") from None
+    except MemoryError as error:
+        raise SourceError("needs more memory than there is") from error
     except Image.DecompressionBombError:
         raise SourceError("too many pixels; reduce it first") from None
     except Exception as error:  # see `open_picture`

@@ -67,7 +67,7 @@ def decode(
     try:
         picture = _decode(data, at_least, min(max_pixels, MAX_PIXELS)) if small is None else small
     except SourceError as error:
-        raise _named(error, name) from None
+        raise _named(error, name) from error.__cause__
     return picture if channels is None else to_channels(picture, channels)
 
 
@@ -90,7 +90,7 @@ def probe(data: bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Probe
                 height, width = width, height
             return Probe(picture.format or "", height, width, channels_of(picture))
     except SourceError as error:
-        raise _named(error, name) from None
+        raise _named(error, name) from error.__cause__
 
 
 def unpacked_pixels(data: bytes, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> int:

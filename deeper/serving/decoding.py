@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from deeper.errors import DeeperError, MemorySourceError
+from deeper.errors import DeeperError
 from deeper.images import Preprocess, unpacked_pixels
 from deeper.web import Refused
 
@@ -40,7 +40,9 @@ class Decoder:
         done = await asyncio.gather(*jobs, return_exceptions=True)
         for number, result in enumerate(done):
             which = f"picture {number + 1}: " if len(files) > 1 else ""
-            if isinstance(result, (MemoryError, MemorySourceError)):
+            # A picture for which there was no memory may be sound.
+            short = isinstance(result, DeeperError) and isinstance(result.__cause__, MemoryError)
+            if short or isinstance(result, MemoryError):
                 raise Refused(503, f"{which}needs more memory than there is now", {"retry-after": "5"})
             if isinstance(result, DeeperError):
                 raise Refused(400, f"{which}{result}")

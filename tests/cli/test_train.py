@@ -138,7 +138,7 @@ def test_only_the_first_run_of_a_series_is_fitted_into_the_minutes(
         other = ["0.6" if word == "0.5" else word for word in command]
         with pytest.raises(SystemExit) as left:
             main(other)
-        assert left.value.code == 2 and "other picture sizes, batches or minutes" in capsys.readouterr().err
+        assert left.value.code == 5 and "seed-1 was trained with another minutes" in capsys.readouterr().err
         assert not (tmp_path / "series" / "seed-0").exists()
         main(command)
         assert Run(tmp_path / "series" / "seed-0").config.steps == 7 and fitted == [7]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -62,10 +63,18 @@ def test_what_changes_nothing_that_is_trained_may_be_edited(run) -> None:
     assert resume(run, quiet=True).reason == "done"
 
 
-def test_stages_that_do_not_go_with_the_steps_are_one_line(run) -> None:
-    edited(run, "stages = []", "stages = [{scale = 0.75, share = 0.5}, {share = 0.5}]")
-    with pytest.raises(RunError, match="config.toml has 2 stages and steps for 1; put the old config.toml back"):
+def test_stages_that_do_not_go_with_the_steps_are_one_line(run, small_dataset, tmp_path) -> None:
+    edited(run, "stages = []", "stages = [{share = 0.5}, {share = 0.5, batch = 25}]")
+    with pytest.raises(RunError, match="another stages than its checkpoint"):
         resume(run, quiet=True)
+    options = {**QUICK, "stages": [{"size": 28, "share": 0.5}, {"size": 28, "share": 0.5, "batch": 25}]}
+    train(small_dataset, model="nielsen", epochs=1, out=tmp_path / "staged", options=options, quiet=True, audit=False)
+    text = (tmp_path / "staged" / "config.toml").read_text()
+    left = re.sub(r"^stages = \[.*?^\]", "stages = []", text, flags=re.MULTILINE | re.DOTALL)
+    assert left != text
+    (tmp_path / "staged" / "config.toml").write_text(left)
+    with pytest.raises(RunError, match="config.toml has 1 stages and steps for 2; put the old config.toml back"):
+        resume(tmp_path / "staged", quiet=True)
 
 
 def test_a_finished_run_without_checkpoints_keeps_what_it_has(run) -> None:
