@@ -144,7 +144,6 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 _TF32 = threading.Lock()
-_inside: list[None] = []
 _found: list[bool] = []
 
 
@@ -156,14 +155,13 @@ def plain_fp32(kind: str, precision: str) -> Iterator[None]:
         return
     # The switch is the process's: of several threads the first turns it and the last turns it back.
     with _TF32:
-        if not _inside:
-            _found.append(torch.backends.cudnn.allow_tf32)
-            torch.backends.cudnn.allow_tf32 = False
-        _inside.append(None)
+        _found.append(torch.backends.cudnn.allow_tf32)
+        torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
         with _TF32:
-            _inside.pop()
-            if not _inside:
-                torch.backends.cudnn.allow_tf32 = _found.pop()
+            # What the first found stays first, whoever leaves.
+            if len(_found) == 1:
+                torch.backends.cudnn.allow_tf32 = _found[0]
+            _found.pop()

@@ -70,7 +70,7 @@ def _refuse_edited(run: Run, then: Mapping[str, Any] | None, now: Mapping[str, A
     if then is None:
         return
     # An option that one of the two versions does not know has its default there.
-    others = sorted(name for name in {*then, *now} if name in then and name in now and then[name] != now[name])
+    others = sorted(name for name in then.keys() & now.keys() if then[name] != now[name])
     if others:
         name = others[0]
         raise RunError(
