@@ -113,9 +113,14 @@ def main(arguments: Arguments) -> None:
             batch=max(arguments.largest_batch, 1),
         )
 
+    named = [_named(run) for run in arguments.runs]
+    if arguments.model is not None and not one_alone and not any(_is_own(path) for _, path in named):
+        raise UsageError(
+            f"--model {printable(arguments.model)}: none of these runs holds a network of your own; leave it out"
+        )
     # Bound first: a taken port is told before a model is loaded.
     listening = bound(arguments.host, arguments.port)
-    hosted = [Hosted(name, path, opened) for name, path in map(_named, arguments.runs)]
+    hosted = [Hosted(name, path, opened) for name, path in named]
     models = Models(hosted)
     log_as_json(sys.stderr)
     # Of all addresses, the one that a browser on this machine may open.
@@ -142,9 +147,10 @@ def main(arguments: Arguments) -> None:
 def _is_own(path: Path) -> bool:
     """Whether a run or bundle holds a network of somebody's own; False where opening it will say what is wrong."""
     from deeper.bundle import read_info
+    from deeper.engines import find_bundle
 
     try:
-        return ":" in read_info(path).architecture.model
+        return ":" in read_info(find_bundle(path)).architecture.model
     except DeeperError:
         return False
 
