@@ -74,7 +74,7 @@ def _followed(axes: Axes, curve: LearningCurve, least: float) -> None:
 
 
 def _axes(axes: Axes, curve: LearningCurve) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
     ticks = [point.pictures for point in curve.points]
     if curve.answer is not None and curve.answer.reaches:
@@ -87,7 +87,10 @@ def _axes(axes: Axes, curve: LearningCurve) -> None:
     # Few or many marks of every power of ten, so that a reader can read shares off whatever the range.
     digits = (1, 2, 5) if high / low > 20 else (1, 1.5, 2, 3, 5, 7)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    axes.yaxis.set_major_locator(FixedLocator([digit * 10.0**power for power in powers for digit in digits]))
+    marks = [digit * 10.0**power for power in powers for digit in digits]
+    if sum(low <= mark <= high for mark in marks) < 2:  # a narrow range, as of networks that have hardly learned
+        marks = [float(mark) for mark in MaxNLocator(4).tick_values(low, high)]
+    axes.yaxis.set_major_locator(FixedLocator(marks))
     axes.set_ylim(low, high)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
     axes.set_xlabel(f"training pictures (all runs take equally many {curve.equal})")
