@@ -5,12 +5,16 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from deeper.batches import steps_per_epoch
 from deeper.monitor.position import clock, in_words
 from deeper.runs.folder import Config
 from deeper.training.course import Course, Sized
+from deeper.training.headroom import timed_step
+from deeper.training.pace import Pace
 from deeper.training.state import State
+from deeper.training.stepping import Feed
 
 # Of an Inception: fewer steps than this hardly move it from its random weights.
 FEW_STEPS = 200
@@ -93,10 +97,23 @@ def seconds_of_choosing(stages: Sequence[Sized], each: Sequence[float], pictures
     return 0.0
 
 
-def seconds_of_training(stages: Sequence[Sized], counts: Sequence[int], each: Sequence[float], pictures: int) -> float:
-    """Of all steps and of choosing; validations not counted. `counts`: steps of each stage; `each`: seconds of a step."""
-    steps = sum(count * seconds for count, seconds in zip(counts, each, strict=True))
-    return steps + seconds_of_choosing(stages, each, pictures)
+def measured_pace(state: State, feed: Feed, stages: Sequence[Sized], *how: Any, **more: Any) -> Pace:
+    """From the first steps of each stage; `how`, `more`: as `timed_step` takes them. Leaves the state as it was.
+
+    Steps in which only the head trains are timed at the first stage alone: at others they take the same share of a whole
+    step.
+    """
+    each = measured_once(lambda one: timed_step(state, feed, one, *how, **more), stages)
+    if not state.freezing.thaws:
+        return Pace(each=each)
+    head = timed_step(state, feed, stages[0], *how, **more, head_only=True)
+    return Pace(each=each, head_only=min(1.0, head / each[0]), frozen=state.freezing.frozen_steps)
+
+
+def seconds_of_training(stages: Sequence[Sized], counts: Sequence[int], pace: Pace, pictures: int) -> float:
+    """Of all steps and of choosing; validations not counted. `counts`: steps of each stage."""
+    course = Course(stages, counts, pictures=pictures)
+    return pace.seconds(course) + seconds_of_choosing(stages, pace.each, pictures)
 
 
 def cramped(minutes: float, share: float, steps: int) -> str:

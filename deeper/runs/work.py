@@ -41,7 +41,7 @@ from deeper.runs.watching import watching
 from deeper.training.budget import steps_within
 from deeper.training.course import Course, Sized, describe_stages, steps_of
 from deeper.training.events import BatchNormChecked, CheckpointDue, EpochDone, Event, Finished, Notice
-from deeper.training.headroom import shortage, timed_step
+from deeper.training.headroom import shortage
 from deeper.training.loop import train as loop
 from deeper.training.memory import keep_memory
 from deeper.training.resident import resident
@@ -159,22 +159,22 @@ class Work:
         if options.minutes is None or self.config.counts:
             few = sum(counts) <= sum(ESTIMATE_STEPS)  # not worth telling their time; one is tried, for it may fail
             steps = (1, 0) if few else ESTIMATE_STEPS
-            each = estimate.measured_once(lambda one: timed_step(self.state, self.feed, one, *steps), stages)
-            expected = 0.0 if few else estimate.seconds_of_training(stages, counts, each, pictures)
+            pace = estimate.measured_pace(self.state, self.feed, stages, *steps)
+            expected = 0.0 if few else estimate.seconds_of_training(stages, counts, pace, pictures)
         else:
-            each = estimate.measured_once(
-                lambda one: timed_step(self.state, self.feed, one, limit=TIMING_LIMIT), stages
-            )
+            pace = estimate.measured_pace(self.state, self.feed, stages, limit=TIMING_LIMIT)
             judging = estimate.measured_once(lambda stage: self._seconds_per_validation(stage.size), stages)
             expected = options.minutes * 60
             # What is measured here is a part of the training's time, and so is what comes after the last step.
-            spent = self.opening + time.perf_counter() - began + estimate.seconds_of_choosing(stages, each, pictures)
-            last = judging[-1] + self._seconds_of_checks(each[-1] / stages[-1].batch, judging[-1])
+            spent = (
+                self.opening + time.perf_counter() - began + estimate.seconds_of_choosing(stages, pace.each, pictures)
+            )
+            last = judging[-1] + self._seconds_of_checks(pace.each[-1] / stages[-1].batch, judging[-1])
             usable = expected * USABLE_SHARE - min(spent, expected / 3) - min(last, expected / 3)
             counts = steps_within(
                 stages,
                 seconds=usable,
-                each=each,
+                pace=pace,
                 judging=judging,
                 validate_every=options.validate_every,
                 pictures=pictures,
@@ -189,7 +189,7 @@ class Work:
             self.say(warning)
         self.say(estimate.estimate(self.state, stages, counts, pictures=pictures, seconds=expected))
         if len(stages) > 1:
-            self.say(describe_stages(stages, counts, each))
+            self.say(describe_stages(stages, counts, pace.per_step(Course(stages, counts, pictures=pictures))))
         stage_steps = counts if len(stages) > 1 else ()
         self.config = replace(self.config, steps=sum(counts), stage_steps=stage_steps, machine=self.machine)
         self._set_course(counts)

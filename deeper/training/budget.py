@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from itertools import pairwise
 
 from deeper.batches import steps_per_epoch
 from deeper.training.course import Course, Sized, epochs_within, steps_of
+from deeper.training.pace import Pace
 
-_TRIED = 5
+_TRIED = 20
 
 
 def steps_within(
     stages: Sequence[Sized],
     *,
     seconds: float,
-    each: Sequence[float],
+    pace: Pace,
     judging: Sequence[float],
     validate_every: float,
     pictures: int,
 ) -> tuple[int, ...]:
     """Steps of each stage for so many seconds, the validations before the last step included.
 
-    `each`, `judging`: seconds of a step and of a validation at each stage. `validate_every`: epochs between two.
+    `judging`: seconds of a validation at each stage. `validate_every`: epochs between two.
     """
     between = [max(1, round(validate_every * steps_per_epoch(pictures, stage.batch))) for stage in stages]
 
@@ -31,19 +31,19 @@ def steps_within(
         epochs = epochs_within(stages, seconds=left, seconds_per_step=per_step, pictures=pictures)
         return steps_of(stages, epochs=epochs, pictures=pictures)
 
-    def validations(counts: Sequence[int]) -> float:
-        course = Course(stages, counts, pictures=pictures)
-        ends = [0, *itertools.accumulate(counts)]
+    def validations(course: Course) -> float:
+        ends = [0, *(leg.last for leg in course.legs)]
         done = [course.happened(end, validate_every) for end in ends]
         return sum((after - before) * one for (before, after), one in zip(pairwise(done), judging, strict=True))
 
     # First as if every step paid its part of a validation, though a part of one never takes place; then as the
-    # validations of these steps allow. That may go to and fro: the most that fits is kept.
-    counts = within(seconds, [step + one / every for step, one, every in zip(each, judging, between, strict=True)])
+    # validations and the frozen steps of these allow. That may go to and fro: the most that fits is kept.
+    counts = within(seconds, [step + one / every for step, one, every in zip(pace.each, judging, between, strict=True)])
     found: tuple[int, ...] = ()
     for _ in range(_TRIED):
-        spent = sum(count * step for count, step in zip(counts, each, strict=True)) + validations(counts)
-        if spent <= seconds + max(each) and sum(counts) > sum(found):  # counts are rounded
+        course = Course(stages, counts, pictures=pictures)
+        spent = pace.seconds(course) + validations(course)
+        if spent <= seconds + max(pace.each) and sum(counts) > sum(found):  # counts are rounded
             found = counts
-        counts = within(seconds - validations(counts), each)
+        counts = within(seconds - validations(course), pace.per_step(course))
     return found or counts

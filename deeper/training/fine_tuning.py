@@ -106,6 +106,13 @@ class Freezing:
             before.add(id(weight))
         return before
 
+    @property
+    def thaws(self) -> bool:
+        """Whether a training begins with steps of the head alone."""
+        if self.options.freeze_epochs is not None:
+            return self.options.freeze_epochs > 0
+        return self.options.freeze_share > 0
+
     def frozen_steps(self, course: Course) -> int:
         """How many steps at the beginning of a training train only the head."""
         if self.options.freeze_epochs is not None:
@@ -163,14 +170,13 @@ class Freezing:
         others, as if there were no fine-tuning.
         """
         scales = self._scales()
-        thawing = self.options.freeze_epochs or self.options.freeze_share
         groups: dict[tuple[Any, ...], dict[str, Any]] = {}
         for decays in (True, False):
             for weight in self._trainable:
                 if (weight.ndim > 1) is not decays:
                     continue
                 scale = scales.get(id(weight), 1.0)
-                key = (decays, id(weight) in self._never, bool(thawing) and id(weight) in self._late, scale)
+                key = (decays, id(weight) in self._never, self.thaws and id(weight) in self._late, scale)
                 group = {"params": [], "weight_decay": weight_decay if decays else 0.0}
                 if scale != 1.0:
                     group["scale"] = scale

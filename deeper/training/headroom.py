@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deeper.errors import MemoryShortageError, UsageError, printable
 from deeper.inference.shortage import in_words, is_shortage, kept_bytes, room
@@ -29,11 +28,9 @@ PROBED = (2, 4)
 _TRIES, _PAUSE = 3, 0.5
 
 
-def timed_step(
-    state: State, feed: Feed, stage: Sized, steps: int = 24, ignored: int = 8, limit: float = math.inf
-) -> float:
+def timed_step(state: State, feed: Feed, stage: Sized, *how: Any, **more: Any) -> float:
     """`seconds_per_step`, with its failures in the user's words. Raises: as `tried`."""
-    return tried(state, feed, stage, lambda: seconds_per_step(state, feed, stage, steps, ignored, limit))
+    return tried(state, feed, stage, lambda: seconds_per_step(state, feed, stage, *how, **more))
 
 
 def tried(state: State, feed: Feed, stage: Sized, steps: Callable[[], Made]) -> Made:

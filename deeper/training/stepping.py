@@ -231,16 +231,22 @@ def unchanged(state: State) -> Iterator[None]:
 
 
 def seconds_per_step(
-    state: State, feed: Feed, stage: Sized, steps: int = 24, ignored: int = 8, limit: float = math.inf
+    state: State,
+    feed: Feed,
+    stage: Sized,
+    steps: int = 24,
+    ignored: int = 8,
+    limit: float = math.inf,
+    head_only: bool = False,
 ) -> float:
     """Time `steps` real steps of a stage after `ignored` first ones, and leave the state as it was.
 
-    `limit`: seconds after which no further step is begun, once one was ignored and two were timed; after a third of them
+    `head_only`: steps in which only the head trains. `limit`: seconds after which no further step is begun, once one was ignored and two were timed; after a third of them
     no further one is ignored.
     """
     feed = replace(feed, course=Course([stage], [ignored + steps], pictures=len(feed.pictures)))
     stepper = Stepper(state, feed)
-    stepper.head_only_steps = 0  # the dearer kind of step
+    stepper.head_only_steps = ignored + steps if head_only else 0
     with unchanged(state):
         state.step = 0
         started = began = time.perf_counter()

@@ -199,7 +199,7 @@ def test_sizes_that_come_again_are_timed_once_and_told_together(small_dataset, r
         timed.append((stage.size, stage.batch))
         return 0.01
 
-    monkeypatch.setattr("deeper.runs.work.timed_step", noted)
+    monkeypatch.setattr("deeper.runs.estimate.timed_step", noted)
     monkeypatch.setattr(Work, "say", lambda self, text: said.append(text))
     up_and_down = [{"size": 14, "share": 0.2, "batch": 60}, {"size": 28, "share": 0.1}] * 3 + [{"size": 28}]
     run(small_dataset, run_folder, options={**OPTIONS, "stages": up_and_down}, epochs=4)

@@ -2,6 +2,7 @@ import pytest
 
 from deeper.training.budget import steps_within
 from deeper.training.course import Course, Sized
+from deeper.training.pace import Pace
 
 SMALL = Sized(height=50, width=50, batch=50, share=0.5)
 LARGE = Sized(height=100, width=100, batch=50, share=0.5)
@@ -17,9 +18,14 @@ def cost(counts, each, judging, validate_every, stages=(SMALL, LARGE)):
     return sum(count * step for count, step in zip(counts, each, strict=True)) + validations
 
 
-def within(seconds, *, each=(0.1, 0.4), judging=(1.0, 4.0), validate_every=1.0, stages=(SMALL, LARGE)):
+def within(seconds, *, each=(0.1, 0.4), judging=(1.0, 4.0), validate_every=1.0, stages=(SMALL, LARGE), **more):
     return steps_within(
-        stages, seconds=seconds, each=each, judging=judging, validate_every=validate_every, pictures=1000
+        stages,
+        seconds=seconds,
+        pace=Pace(each=each, **more),
+        judging=judging,
+        validate_every=validate_every,
+        pictures=1000,
     )
 
 
@@ -56,3 +62,30 @@ def test_a_stage_too_short_for_a_validation_pays_for_none():
 
 def test_at_least_one_step_of_each():
     assert within(0.0) == (1, 1)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_steps_of_the_head_alone_pay_what_they_take(share):
+    counts = within(
+        100.0,
+        judging=(0.0, 0.0),
+        head_only=0.25,
+        frozen=lambda course: round(share * course.steps),
+        stages=(SMALL, LARGE),
+    )
+    frozen = round(share * sum(counts))
+    taken = sum((0.1 if step < counts[0] else 0.4) * (0.25 if step < frozen else 1.0) for step in range(sum(counts)))
+    assert 98 <= taken <= 101
+    whole = sum(within(100.0, judging=(0.0, 0.0)))
+    assert sum(counts) > whole * (1.02 if share < 0.2 else 1.15)
+
+
+def test_frozen_epochs_are_so_many_whatever_the_time():
+    def frozen(course):
+        return course.steps_for(2.0)
+
+    short, long = (within(seconds, judging=(0.0, 0.0), head_only=0.25, frozen=frozen) for seconds in (30.0, 300.0))
+    bare = within(300.0, judging=(0.0, 0.0))
+    # Two epochs, forty steps, all at the first stage here: three quarters of 0.1 seconds saved of each.
+    assert sum(long) - sum(bare) == pytest.approx(40 * 0.075 / 0.25, abs=2)
+    assert sum(short) > sum(within(30.0, judging=(0.0, 0.0)))
