@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -119,14 +120,20 @@ def nearest_path(given: str | Path) -> str:
 
 
 def printable(text: object, limit: int = 200) -> str:
-    """`text` made safe for one line of a terminal: control characters escaped, the middle of a long text cut."""
+    """`text` made safe for one line of a terminal: control characters escaped, the middle of a long text cut. Spaces of
+    any kind stay: names are written with them."""
     line = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in str(text)
+        character if character.isprintable() or unicodedata.category(character) == "Zs" else _escaped(character)
+        for character in str(text)
     )
     if len(line) > limit:
         half = (limit - 1) // 2
         line = f"{line[:half]}…{line[-half:]}"
     return line
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def readable(text: str, limit: int = 300) -> str:
@@ -137,7 +144,7 @@ def readable(text: str, limit: int = 300) -> str:
 
 def typed(path: object) -> str:
     """A path as it is typed into a shell, quoted where it must be: for every command that a message proposes."""
-    return shlex.quote(printable(path, 1000))
+    return shlex.quote(readable(str(path), 1000))
 
 
 def how_to_install(extras: str) -> str:

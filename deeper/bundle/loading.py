@@ -28,11 +28,13 @@ _ATTEMPTS = 100
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A loaded bundle. `model` is in evaluation mode; `path` is where it was read."""
+    """A loaded bundle. `model` is in evaluation mode; `path` is where it was read; `golden` the bytes of
+    `golden.safetensors`, of the same moment."""
 
     path: Path
     info: Info
     model: nn.Module
+    golden: bytes
 
 
 def load(path: str | Path, *, model: str | None = None, device: str = "cpu") -> Bundle:
@@ -57,20 +59,24 @@ def load(path: str | Path, *, model: str | None = None, device: str = "cpu") -> 
                 raise
         break
     network = _build(path, info, weights, model)
-    _check_golden(path, info, network, golden)
-    return Bundle(path, info, network.to(device))
+    _check_golden(path, info, network, _tensors(path, GOLDEN, golden))
+    return Bundle(path, info, network.to(device), golden)
 
 
-def _read(path: Path, handle: int) -> tuple[Info, dict[str, Tensor], dict[str, Tensor]]:
+def _read(path: Path, handle: int) -> tuple[Info, dict[str, Tensor], bytes]:
     info = info_from(path, handle)
-    weights = _tensors(path, handle, WEIGHTS, info.weights_sha256)
-    return info, weights, _tensors(path, handle, GOLDEN, info.golden_sha256)
+    weights = _tensors(path, WEIGHTS, _checked(path, handle, WEIGHTS, info.weights_sha256))
+    return info, weights, _checked(path, handle, GOLDEN, info.golden_sha256)
 
 
-def _tensors(path: Path, handle: int, name: str, sha256: str) -> dict[str, Tensor]:
+def _checked(path: Path, handle: int, name: str, sha256: str) -> bytes:
     data = folder.read(path, handle, name)
     if files.sha256(data) != sha256:
         raise damaged(path, f"{name} was changed or cut off (its hash does not match)")
+    return data
+
+
+def _tensors(path: Path, name: str, data: bytes) -> dict[str, Tensor]:
     try:
         return dict(safetensors.torch.load(data))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:

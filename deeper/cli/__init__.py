@@ -6,6 +6,7 @@ A verb's module has `Arguments`, a dataclass that tyro turns into flags (its doc
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -98,11 +99,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point. Exits with the codes of `EXIT_CODES`; a deliberate error is one line on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
     verb, rest = (words[0], words[1:]) if words else ("", [])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Arrows, and other people's class names, in a terminal that has no signs for them.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if not verb:
-            print(greeting(), flush=True)
+            print(greeting())
+        elif verb == "help" and rest:
+            _run(rest[0], ["--help"])
         elif verb in ("-h", "--help", "help"):
-            print(help_text(), flush=True)
+            print(help_text())
         elif verb in ("-V", "--version", "version"):
             from deeper import __version__
 
@@ -112,16 +118,18 @@ def main(arguments: list[str] | None = None) -> None:
             raise UsageError(f"no such verb{nearest(verb, known)} (deeper --help explains them)")
         else:
             _run(verb, rest)
+        _flush()
     except DeeperError as error:
         _fail(verb, str(error), error.exit_code)
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): not an error; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output went away (`| head`): not an error.
+        _forget_output()
     except KeyboardInterrupt:
         _fail(verb, "interrupted", 130)
     except MemoryError:
         _fail(verb, "out of memory; free some, or give it less at once", MemoryShortageError.exit_code)
     except OSError as error:
+        _forget_output()
         place = f" ({printable(error.filename)})" if error.filename else ""
         _fail(
             verb,
@@ -132,6 +140,21 @@ def main(arguments: list[str] | None = None) -> None:
         if arguments is None:
             # The process ends: a second Ctrl-C would now only print a traceback of the interpreter's own clearing up.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _flush() -> None:
+    """Now, while what goes wrong with it can still be told."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _forget_output() -> None:
+    """What cannot be written is not tried again when the interpreter ends, which would complain and exit with a code of
+    its own."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(verb: str, message: str, code: int) -> None:

@@ -32,15 +32,15 @@ class Arguments:
     to: str | None = None
     """Formats, separated by commas."""
     out: Path | None = None
-    """Where the exports go, a folder per format; beside the bundle, in exports/, when not given."""
+    """Where the exports go, a folder per format; when not given exports/ in the run, or in a bundle that stands alone."""
     report: bool = False
     """Then run torch and every export there on validation pictures: size, accuracy, differences, latency, throughput."""
-    split: str = "validation"
-    """The split that --report judges on."""
+    split: str | None = None
+    """The split that --report judges on; validation when not given."""
     limit: int | None = None
     """At most so many pictures of it."""
-    allow_changed: float = 0.01
-    """Largest share of answers that int8 may change; an export that changes more is not kept."""
+    allow_changed: float | None = None
+    """Largest share of answers that int8 may change, 0.01 when not given; an export that changes more is not kept."""
     tensorflow_python: str = sys.executable
     """The Python that has TensorFlow, for savedmodel."""
     model: str | None = None
@@ -53,6 +53,13 @@ def main(arguments: Arguments) -> None:
     """Export, report, print."""
     if arguments.to is None and not arguments.report:
         raise UsageError("name what to make: --to onnx,openvino,openvino-int8,torch-export,savedmodel; or --report")
+    formats = [name.strip() for name in (arguments.to or "").split(",") if name.strip()]
+    for flag, given in (("--split", arguments.split), ("--limit", arguments.limit)):
+        if given is not None and not arguments.report:
+            raise UsageError(f"{flag} goes with --report: it says which pictures that judges on")
+    if arguments.allow_changed is not None and "openvino-int8" not in formats:
+        raise UsageError("--allow-changed goes with --to openvino-int8: no other export may change an answer")
+    split = arguments.split or "validation"
     from deeper.engines import exports_in
     from deeper.export import export, measure
     from deeper.export.report import split_to_judge
@@ -62,15 +69,15 @@ def main(arguments: Arguments) -> None:
 
     if arguments.report:
         # Before minutes go into exports: only a run has pictures to judge on.
-        split_to_judge(arguments.run, arguments.split, arguments.limit)
+        split_to_judge(arguments.run, split, arguments.limit)
     done: list[Exported] = []
     if arguments.to is not None:
         done = export(
             arguments.run,
-            [name.strip() for name in arguments.to.split(",") if name.strip()],
+            formats,
             out=arguments.out,
             model=arguments.model,
-            allow_changed=arguments.allow_changed,
+            **({} if arguments.allow_changed is None else {"allow_changed": arguments.allow_changed}),
             tensorflow_python=arguments.tensorflow_python,
             notice=say,
         )
@@ -85,7 +92,7 @@ def main(arguments: Arguments) -> None:
     if arguments.report:
         rows = measure(
             arguments.run,
-            split=arguments.split,
+            split=split,
             limit=arguments.limit,
             model=arguments.model,
             tensorflow_python=arguments.tensorflow_python,
@@ -96,7 +103,7 @@ def main(arguments: Arguments) -> None:
         print(json.dumps({"exports": [_plain(one) for one in done], "report": [row.to_plain() for row in rows]}))
         return
     if rows:
-        _table(rows, arguments.split)
+        _table(rows, split)
 
 
 def _plain(one: Exported) -> dict[str, Any]:

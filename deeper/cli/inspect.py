@@ -42,8 +42,8 @@ class Arguments:
     ablate: str | None = None
     """Distortions, separated by commas: fresh runs are trained with and without each, for the one question that may say
     "explains". Finished runs are used again."""
-    seeds: int = 5
-    """Runs per arm of --ablate."""
+    seeds: int | None = None
+    """Runs per arm of --ablate, 5 when not given."""
     steps: int | None = None
     """With --ablate: continue both arms from the run's weights for so many steps (removal effect)."""
     against: Path | None = None
@@ -62,7 +62,9 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Inspect, write, print."""
-    names = tuple(name.strip() for name in arguments.ablate.split(",")) if arguments.ablate else ()
+    names = tuple(name.strip() for name in arguments.ablate.split(",")) if arguments.ablate is not None else ()
+    if arguments.seeds is not None and not names:
+        raise UsageError("--seeds goes with --ablate NAME: it says how many runs each arm has")
     if arguments.steps is not None and not names:
         raise UsageError("--steps goes with --ablate NAME: it says how long both arms are continued")
     from rich.console import Console
@@ -79,7 +81,7 @@ def main(arguments: Arguments) -> None:
             split=arguments.split,
             out=out,
             ablate=names,
-            seeds=arguments.seeds,
+            seeds=5 if arguments.seeds is None else arguments.seeds,
             steps=arguments.steps,
             against=arguments.against,
             grad_cam=arguments.grad_cam,

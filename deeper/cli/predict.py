@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import math
@@ -102,7 +103,7 @@ def main(arguments: Arguments) -> None:
         raise UsageError("name at least one picture, folder or pattern, or - for a list on standard input")
     for stream in (sys.stdin, sys.stdout):
         # File names are bytes; those that are no UTF-8 pass through as they are.
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name == "utf-8":
             stream.reconfigure(errors="surrogateescape")
     from deeper.cli.bar import bar
     from deeper.prediction import Classifier, Failed
@@ -135,7 +136,7 @@ def main(arguments: Arguments) -> None:
     def classified() -> Iterator[Prediction]:
         nonlocal done
         # On a terminal the answers themselves show how far it is, where they are printed one by one.
-        shown = arguments.rank_uncertain is None and sys.stdout.isatty()
+        shown = arguments.rank_uncertain is None and sys.stdout is not None and sys.stdout.isatty()
         pictures = pictures_of(arguments.paths, arguments.every)
         with bar("classifying", show=not shown) as moved, closing(pictures):
             frames = Frames(sorter.folder) if sorter else None
@@ -172,6 +173,7 @@ def main(arguments: Arguments) -> None:
 def _uncopied(sorter: Sorter, frames: Frames, number: int, one: Prediction | Failed) -> str | None:
     """Copy it, where it is a prediction; why that failed, where it did: it stops nothing. `number`: of the picture."""
     from deeper.prediction import Failed
+    from deeper.prediction.classifier import told
 
     try:
         frame = frames.take(number)
@@ -179,7 +181,7 @@ def _uncopied(sorter: Sorter, frames: Frames, number: int, one: Prediction | Fai
             sorter.place(one, frame)
     except (DeeperError, OSError, MemoryError) as error:
         if not isinstance(one, Failed):
-            return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+            return (error.strerror or str(error)).lower() if isinstance(error, OSError) else told(error)
     return None
 
 
@@ -234,7 +236,7 @@ class _Csv:
     def print(self, one: Prediction) -> None:
         answers = [cell for label, probability in one.top(self.top) for cell in (label, f"{probability:.6f}")]
         answers += [""] * (2 * self.top - len(answers))  # more were asked for than there are classes
-        sys.stdout.write(files.csv_line([one.source, *answers, "" if one.unsure is None else one.unsure]))
+        sys.stdout.write(files.csv_line([one.source, *answers, one.unsure]))
         sys.stdout.flush()
 
     def finish(self, failed: list[Failed], uncopied: list[Failed]) -> None:

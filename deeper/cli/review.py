@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,14 +63,20 @@ def main(arguments: Arguments) -> None:
             print(f"note: {session.missing:,} suspects are not in the dataset (any more)")
         print(f"{count:,} suspects, {left:,} to decide; decisions go to {printable(session.corrections.path)}")
         print(f"open {server.address}   (Ctrl-C ends)", flush=True)
-        if not arguments.no_browser and sys.stdout.isatty():
+        if not arguments.no_browser and sys.stdout.isatty() and _has_screen():
             import webbrowser
 
-            webbrowser.open(server.address)
+            # Aside: some browsers are waited for, and wait for the page.
+            threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
             print(f"\n{session.decided:,} of {count:,} decided", flush=True)
+
+
+def _has_screen() -> bool:
+    """Elsewhere a browser would be one of the terminal, which cannot run the page, and takes the terminal over."""
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _is_newer(file: Path, made: Path) -> bool:

@@ -17,7 +17,12 @@ def results() -> Console:
     colours. In a pipe nothing is folded or cut to fit a screen, unless COLUMNS asks for it."""
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    class Results(Console):
+        def on_broken_pipe(self) -> None:
+            """As for every other output: rich's own way ends with the exit code of an error."""
+            raise
+
+    console = Results(highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDE
     return console

@@ -87,7 +87,7 @@ def main(arguments: Arguments) -> None:
         seed=arguments.seed,
         title=_title(dataset.info.name, options.recipe, arguments.distort, arguments.no_distort),
     )
-    print(f"{arguments.out}: {len(captions)} pictures, {len(options.distortions)} distortions")
+    print(f"{printable(arguments.out)}: {len(captions)} pictures, {len(options.distortions)} distortions")
 
 
 def _title(dataset: str, recipe: str, added: tuple[str, ...], removed: tuple[str, ...]) -> str:

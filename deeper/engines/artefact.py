@@ -10,7 +10,9 @@ Knows no torch.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +78,11 @@ def read_export(path: Path) -> Export:
     except (ValueError, RecursionError):
         raise damaged(path, f"{EXPORT} is no JSON") from None
     version = plain.get("format_version") if isinstance(plain, dict) else None
+    if type(version) is int and version > FORMAT_VERSION:
+        raise BundleError(
+            f"the export {printable(path)} has format {version}, newer than {FORMAT_VERSION}, the newest that this version "
+            "of deeper reads; update deeper"
+        )
     if version != FORMAT_VERSION:
         raise damaged(
             path, f"its format_version is {printable(repr(version), 40)}; this version reads {FORMAT_VERSION}"
@@ -88,6 +95,8 @@ def read_export(path: Path) -> Export:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise damaged(path, f"it names a file outside its folder, {printable(name)}")
         try:
+            if not (path / name).is_file():  # a FIFO would be waited for
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             found = files.sha256(path / name)
         except OSError as error:
             raise damaged(path, f"{printable(name)} cannot be read ({error.strerror})") from None
@@ -106,7 +115,7 @@ def read_golden(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         images, logits = tensors["images"], tensors["logits"]
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise damaged(path, f"{GOLDEN} cannot be read ({printable(error, 80)})") from None
-    if images.dtype != np.uint8 or images.ndim != 4 or logits.dtype != np.float32 or len(images) != len(logits):
+    if images.dtype != np.uint8 or images.ndim != 4 or logits.dtype != np.float32 or not len(images) == len(logits) > 0:
         raise damaged(path, f"{GOLDEN} does not hold pictures and their logits")
     return images, logits
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -60,12 +61,21 @@ def exports_in(folder: Path) -> dict[str, Path]:
     return {one.name: one for one in sorted(folder.iterdir()) if is_export(one)} if folder.is_dir() else {}
 
 
+def export_folders(path: Path) -> list[Path]:
+    """Where exports of a run or bundle are looked for; the last is where new ones of it go. They lie in `exports/` within
+    it; of the bundle of a run, in the run's."""
+    folders = [path / FOLDER]
+    whole = Path(os.path.abspath(path))
+    if whole.name == "bundle":
+        folders.append((path if path.name else whole).parent / FOLDER)
+    return folders
+
+
 def exports_of(path: Path) -> dict[str, Path]:
-    """Format → folder of the exports that lie beside a run's or bundle's own files."""
+    """Format → folder of the exports of a run or bundle."""
     found = {}
-    for place in (path / FOLDER, path.parent / FOLDER):
-        if place.parent == path or path.name == "bundle":
-            found.update(exports_in(place))
+    for folder in export_folders(path):
+        found.update(exports_in(folder))
     return found
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from deeper import bundle, files
 from deeper.bundle import Bundle
 from deeper.bundle.folder import exchange
-from deeper.engines import EXPORT, Export, find_bundle, is_export
+from deeper.engines import EXPORT, Export, export_folders, find_bundle, is_export
 from deeper.engines.artefact import GOLDEN, relative_difference
 from deeper.errors import BundleError, DeeperError, UsageError, nearest, printable
 from deeper.export.check_script import check_script
@@ -73,7 +73,7 @@ def export(
     tensorflow_python: str = sys.executable,
     notice: Callable[[str], None] = lambda text: None,
 ) -> list[Exported]:
-    """Write exports of a run or bundle to `out/FORMAT` (default: `exports/` beside the bundle).
+    """Write exports of a run or bundle to `out/FORMAT` (default: `exports/` in the run; in a bundle that stands alone).
 
     Each is compared with the bundle's fp32 answers on validation pictures of the run's dataset (on the bundle's golden
     pictures where there is none). fp32 exports must agree within 1e-4 of the largest logit and in every answer; int8 may
@@ -87,10 +87,12 @@ def export(
             raise UsageError(f"no export format {printable(name)!r}{nearest(name, FORMATS)}")
     if not to:
         raise UsageError(f"no export format was named; known: {', '.join(FORMATS)}")
+    if not 0 <= allow_changed <= 1:
+        raise UsageError(f"allow_changed is a share of the answers: wanted 0 to 1, got {allow_changed:g}")
     path = Path(run_or_bundle)
     found = find_bundle(path)
     loaded = bundle.load(found, model=model)
-    place = Path(out) if out is not None else (found.parent if found.name == "bundle" else found) / "exports"
+    place = Path(out) if out is not None else export_folders(found)[-1]
     pictures = validation_pictures(path, loaded, COMPARED)
     if pictures is None:
         if "openvino-int8" in to:
@@ -100,9 +102,9 @@ def export(
         notice("no validation pictures at hand: comparing on the bundle's golden pictures only")
     elif "openvino-int8" in to and len(pictures) < ENOUGH:
         notice(f"only {len(pictures):,} validation pictures: too few to tell a percent of changed answers from chance")
-    work = _Work(loaded, found, pictures, allow_changed, tensorflow_python)
+    work = _Work(loaded, pictures, allow_changed, tensorflow_python)
     done = []
-    with tempfile.TemporaryDirectory(prefix="deeper-export-") as temporary:
+    with files.ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="deeper-export-") as temporary:
         for name in dict.fromkeys(to):
             notice(f"exporting to {name}")
             done.append(work.make(name, place / name, Path(temporary)))
@@ -128,12 +130,9 @@ def validation_pictures(path: Path, loaded: Bundle, count: int) -> NDArray[np.ui
 class _Work:
     """One bundle on its way into several formats; the graph and the ONNX file are made once."""
 
-    def __init__(
-        self, loaded: Bundle, path: Path, pictures: NDArray[np.uint8] | None, allow_changed: float, python: str
-    ) -> None:
-        self.loaded, self.path, self.allow_changed, self.python = loaded, path, allow_changed, python
-        golden = safetensors.numpy.load_file(path / GOLDEN)
-        self.golden = golden["images"]
+    def __init__(self, loaded: Bundle, pictures: NDArray[np.uint8] | None, allow_changed: float, python: str) -> None:
+        self.loaded, self.allow_changed, self.python = loaded, allow_changed, python
+        self.golden = safetensors.numpy.load(loaded.golden)["images"]
         self.calibration = pictures
         self.pictures = self.golden if pictures is None else pictures
         fit = loaded.info.preprocess
@@ -178,7 +177,8 @@ class _Work:
                 golden = predictor(self.loaded.model, info.preprocess)(self.golden).logits
                 seen = relative_difference(predict(self.golden).logits, golden)
                 tolerance = float(np.ceil(100 * (_INT8_MARGIN * max(seen, difference) + 0.01)) / 100)
-            shutil.copyfile(self.path / GOLDEN, folder / GOLDEN)
+            # As it was when the weights were read: a run that still trains writes new ones meanwhile.
+            files.write_bytes(folder / GOLDEN, self.loaded.golden)
             files.write_text(folder / "check.py", check_script(name, MODELS[name], tolerance))
             names = sorted(one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file())
             facts = Export(
@@ -228,6 +228,7 @@ def _replaced(target: Path) -> Iterator[Path]:
         )
     aside = target.parent / f".{target.name}.new"
     shutil.rmtree(aside, ignore_errors=True)
+    files.remove_leftovers(target.parent, aside.name)
     with files.new_folder(aside) as folder:
         yield folder
     with files.storage(target):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import warnings
@@ -12,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from deeper import files
 from deeper.bundle import Info
-from deeper.errors import MissingExtraError, how_to_install
+from deeper.errors import BundleError, DeeperError, MissingExtraError, how_to_install, printable
 from deeper.inference import Network
 from deeper.values import to_plain
 
@@ -27,15 +29,17 @@ DESCRIPTION = "deeper.json"
 def exported(network: Network, example: Tensor) -> torch.export.ExportedProgram:
     """The network as `torch.export` sees it, for any batch size. `example`: uint8 2 × H × W × C."""
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
-    with _quiet():
+    with _quiet(), converting("torch.export"):
         return torch.export.export(network.eval(), (example,), dynamic_shapes=({0: batch},))
 
 
 def write_torch_export(program: torch.export.ExportedProgram, info: Info, path: Path) -> None:
     """Write `program` in torch's own format (.pt2), for `torch.export.load`; classes and Preprocess as its extra file
     `deeper.json`."""
-    with _quiet():
-        torch.export.save(program, path, extra_files={DESCRIPTION: description(info)})
+    written = io.BytesIO()
+    with _quiet(), converting("torch.export"):
+        torch.export.save(program, written, extra_files={DESCRIPTION: description(info)})
+    files.write_bytes(path, written.getvalue())
 
 
 def write_onnx(program: torch.export.ExportedProgram, example: Tensor, info: Info, path: Path) -> None:
@@ -48,7 +52,7 @@ def write_onnx(program: torch.export.ExportedProgram, example: Tensor, info: Inf
         import onnxscript  # noqa: F401
     except ImportError:
         raise MissingExtraError(f"writing ONNX needs extra packages: {how_to_install('onnx')}") from None
-    with _quiet():
+    with _quiet(), converting("ONNX"):
         written = torch.onnx.export(
             program,
             (example,),
@@ -79,6 +83,21 @@ def metadata(info: Info) -> dict[str, str]:
         "deeper.weights_sha256": info.weights_sha256,
         "deeper.input": "uint8 pictures at this size, N × height × width × channels; normalisation is in the graph",
     }
+
+
+@contextlib.contextmanager
+def converting(format: str) -> Iterator[None]:
+    """What a format cannot take of a network, which may be somebody's own, in a line. Raises: BundleError."""
+    try:
+        yield
+    except (DeeperError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = printable(" ".join(str(error).split()), 200)
+        raise BundleError(
+            f"{format} cannot take this network ({reason}); its forward must not branch on what it computes, nor fix "
+            "the number of pictures"
+        ) from error
 
 
 @contextlib.contextmanager

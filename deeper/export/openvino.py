@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deeper.bundle import Info
 from deeper.engines.openvino_engine import import_openvino
 from deeper.errors import MissingExtraError, how_to_install
-from deeper.export.graph import metadata
+from deeper.export.graph import converting, metadata
 
 # Pictures that the ranges of activations are taken from; NNCF's own default.
 CALIBRATION = 300
@@ -29,9 +29,10 @@ def write_openvino(onnx: Path, info: Info, path: Path, calibration: NDArray[np.u
     Raises: MissingExtraError.
     """
     openvino = import_openvino()
-    model = openvino.Core().read_model(str(onnx))
-    if calibration is not None:
-        model = _quantised(model, calibration)
+    with converting("OpenVINO"):
+        model = openvino.Core().read_model(str(onnx))
+        if calibration is not None:
+            model = _quantised(model, calibration)
     for name, text in metadata(info).items():
         model.set_rt_info(text, name.split("."))
     openvino.save_model(model, str(path), compress_to_fp16=False)

@@ -73,7 +73,7 @@ def measure(
     positions = np.unique(np.linspace(0, len(chosen) - 1, num=count).astype(int))
     labels = chosen.labels[positions]
     found = find_bundle(path)
-    base = open_engine(found, engine="torch", model=model)
+    base = open_engine(found, engine="torch", device="cpu", model=model)  # as every export
     fit = base.info.preprocess
     images = np.stack([fit.fit(chosen.picture(int(one), at_least=fit.needed)) for one in positions])
     exports = exports_of(path) if elsewhere is None else elsewhere

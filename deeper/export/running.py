@@ -73,8 +73,14 @@ def runner(name: str, model: Path, info: Info, *, python: str) -> Predict:
 
 
 def torch_export_predictor(model: Path) -> Predict:
-    """`torch.export`'s own way."""
-    module = torch.export.load(model).module()
+    """`torch.export`'s own way. Raises: BundleError."""
+    try:
+        module = torch.export.load(model).module()
+    except Exception as error:  # of another version of torch, say
+        raise BundleError(
+            f"{printable(model)} cannot be opened by this torch ({printable(' '.join(str(error).split()), 160)}); make it "
+            "again: deeper export RUN --to torch-export"
+        ) from None
 
     def predict(images: NDArray[np.uint8]) -> Scores:
         with torch.inference_mode():

@@ -64,7 +64,7 @@ class Classifier:
     """
 
     path: Path
-    """Of the bundle."""
+    """Of the bundle; of the export, where one is run."""
     info: Info
     """What the bundle says of itself: classes, architecture, measured accuracy, temperature."""
     preprocess: Preprocess
@@ -118,7 +118,7 @@ class Classifier:
     def __call__(self, pictures: Any, *, on_error: OnError = "raise") -> Any:
         """Classify one picture (→ a `Prediction`) or several (→ a list in order).
 
-        One picture is a file name, a file's bytes, a PIL image, or an array H × W or H × W × C. Several are a list (or
+        One picture is a file name, a file's bytes, an opened file, a PIL image, or an array H × W or H × W × C. Several are a list (or
         any iterable) of such, sizes and kinds mixed, or an array N × H × W or N × H × W × C. **An array of three axes is
         one picture if its last axis is 1, 3 or 4, else N grey ones.** Values: uint8, bool, integers 0..255, floats 0..1
         or 0..255 (which of the two is decided once for all pictures of one array, one by one for those of a list).
@@ -128,18 +128,17 @@ class Classifier:
         Raises: SourceError, naming the picture that cannot be read; UsageError, for what is no picture at all.
         """
         if _is_one(pictures):
-            return next(self.predict_many([pictures], on_error=on_error))
+            return next(self._stream([pictures], _known(on_error)))
         if hasattr(pictures, "__array__") and np.asarray(pictures).dtype.kind in "USO":
             # File names, or pictures of several sizes, that numpy holds.
             pictures = np.asarray(pictures).tolist()
             if _is_one(pictures):
                 return self(pictures, on_error=on_error)
         if hasattr(pictures, "__array__"):
-            fit = self.preprocess
-            several = _unstacked(np.asarray(pictures), fit.height, fit.width, fit.channels)
+            several = self._several(pictures)
             if several is None:
-                return next(self.predict_many([pictures], on_error=on_error))
-            return list(self.predict_many(several, on_error=on_error))
+                return next(self._stream([pictures], _known(on_error)))
+            return list(self._stream(several, _known(on_error)))
         if isinstance(pictures, Mapping) or not isinstance(pictures, Iterable):
             raise UsageError(
                 f"a {type(pictures).__name__} is no picture; wanted a file name, bytes, a PIL image, an array, or a list"
@@ -162,11 +161,22 @@ class Classifier:
         `on_error`: `raise` (after the predictions of the pictures before), or `skip`: a picture that cannot be read, for
         whatever reason, yields `Failed` and stops nothing.
 
-        Raises: SourceError, naming the picture; MissingExtraError, where reading it needs an optional package.
+        Raises: SourceError, naming the picture; MissingExtraError, where reading it needs an optional package; UsageError,
+        for a single picture.
         """
-        if on_error not in ("raise", "skip"):
-            raise UsageError(f"on_error {on_error!r}; wanted raise or skip")
-        return self._stream(pictures, on_error)
+        several = self._several(pictures) if hasattr(pictures, "__array__") else pictures
+        if _is_one(pictures) or several is None:
+            raise UsageError(
+                "predict_many takes several pictures; for one, call the classifier itself, or give a list of it"
+            )
+        return self._stream(several, _known(on_error))
+
+    def _several(self, pictures: Any) -> Iterable[Any] | None:
+        """The pictures, or names, of an array of several; None for an array that is one."""
+        array, fit = np.asarray(pictures), self.preprocess
+        if array.dtype.kind in "USO":
+            return list(array.tolist())
+        return _unstacked(array, fit.height, fit.width, fit.channels)
 
     def _stream(
         self, pictures: Iterable[Picture | Named | Failed | Pause], on_error: OnError
@@ -216,7 +226,7 @@ class Classifier:
                 if not known:
                     raise
                 raise type(error)(f"{printable(source)}: {error}") from None
-            waiting.append(Failed(source, str(error) if known else surprise(error)))
+            waiting.append(Failed(source, told(error)))
         if len(waiting) == self.batch:
             full = waiting.copy()
             waiting.clear()
@@ -288,8 +298,10 @@ class Classifier:
         )
 
 
-def surprise(error: Exception) -> str:
-    """What broke over a picture that should have been refused or read, in a line."""
+def told(error: Exception) -> str:
+    """Why a picture could not be used, in a line: an error of ours as it is; else what broke over it."""
+    if isinstance(error, DeeperError):
+        return str(error)
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
     return f"cannot be read ({type(error).__name__}: {printable(error, 80)})"
@@ -310,6 +322,8 @@ def _owned(picture: Picture | Named | Failed) -> Picture | Named | Failed:
         return _from_pillow(picture)
     if isinstance(picture, (bytearray, memoryview)):
         return bytes(picture)
+    if not isinstance(picture, os.PathLike) and callable(read := getattr(picture, "read", None)):
+        return _owned(read())
     # numpy's texts and bytes are Python's too, and arrays of no axes.
     if isinstance(picture, str):
         return str(picture)
@@ -319,7 +333,15 @@ def _owned(picture: Picture | Named | Failed) -> Picture | Named | Failed:
 
 
 def _is_one(pictures: Any) -> bool:
-    return isinstance(pictures, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
+    # An opened file is an iterable too, of its lines.
+    one = isinstance(pictures, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
+    return one or callable(getattr(pictures, "read", None))
+
+
+def _known(on_error: OnError) -> OnError:
+    if on_error not in ("raise", "skip"):
+        raise UsageError(f"on_error {on_error!r}; wanted raise or skip")
+    return on_error
 
 
 def _unstacked(array: NDArray[Any], height: int, width: int, channels: int) -> list[NDArray[Any]] | None:
@@ -333,6 +355,11 @@ def _unstacked(array: NDArray[Any], height: int, width: int, channels: int) -> l
         )
     if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)):
         return None
+    if array.ndim == 3 and array.shape[0] == 3 and channels == 3:
+        raise SourceError(
+            f"an array of {shape} may be one picture with its channels first or three grey ones; say which: "
+            "array.transpose(1, 2, 0), or array[..., None]"
+        )
     if array.ndim not in (3, 4):
         raise SourceError(f"an array of {shape} is neither a picture nor pictures; wanted H×W, H×W×C, N×H×W or N×H×W×C")
     return _of_one_scale(array) if np.issubdtype(array.dtype, np.floating) and array.size else list(array)

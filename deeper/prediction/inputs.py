@@ -11,9 +11,9 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from deeper.errors import DeeperError, SourceError, UsageError
+from deeper.errors import SourceError, UsageError
 from deeper.prediction.answers import Failed, Named, Pause
-from deeper.prediction.classifier import surprise
+from deeper.prediction.classifier import told
 from deeper.prediction.video import is_video, read_ahead
 from deeper.records.sources.walk import Found, Walk, walk
 
@@ -54,10 +54,8 @@ def pictures_of(
             continue
         try:
             yield from _named(path, every)
-        except DeeperError as error:
-            yield Failed(path, str(error))
         except Exception as error:  # a decoder may raise nearly anything
-            yield Failed(path, surprise(error))
+            yield Failed(path, told(error))
 
 
 def _named(path: str, every: float) -> Iterator[Named]:

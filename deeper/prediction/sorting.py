@@ -56,17 +56,17 @@ class Sorter:
 
     def _copied(self, first: Path, data: bytes) -> Path:
         """What has these bytes already, from sorting before, or a copy under the first name that is free."""
-        if not os.path.lexists(first):
-            return _write(first, data)
+        if not os.path.lexists(first) and _written(first, data):
+            return first
         if first.is_file() and first.stat().st_size == len(data) and first.read_bytes() == data:
             return first
         numbered = self._numbered.setdefault(first, _Numbered(first))
         digest = files.sha256(data)
         while (found := numbered.find(len(data), digest)) is None:
             number, target = numbered.following()
-            if not os.path.lexists(target):
+            if not os.path.lexists(target) and _written(target, data):
                 numbered.digests[digest] = number
-                return _write(target, data)
+                return target
             numbered.was_there(number)
         return found
 
@@ -151,15 +151,20 @@ def _same(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _write(path: Path, data: bytes) -> Path:
-    """Whole or not at all; not waiting for the disk, which would take longer than all else: the picture is there twice."""
+def _written(path: Path, data: bytes) -> bool:
+    """Whole or not at all; not waiting for the disk, which would take longer than all else: the picture is there twice.
+    False where another process has taken the name meanwhile, which keeps it."""
     aside = path.with_name(f".{os.urandom(8).hex()}.partial")
     try:
         with open(aside, "xb") as file:
             file.write(data)
-        os.replace(aside, path)
-    except BaseException:
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            os.replace(aside, path)
+        return True
+    finally:
         with contextlib.suppress(OSError):
             aside.unlink()
-        raise
-    return path

@@ -7,10 +7,12 @@ the page may load nothing but what comes from here.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import json
 import re
 import secrets
+import sys
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,13 +67,20 @@ class ReviewServer(ThreadingHTTPServer):
             try:
                 super().__init__((HOST, candidate), _Handler)
                 break
-            except OSError:
-                continue
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    reason = (error.strerror or str(error)).lower()
+                    raise UsageError(f"--port: {candidate} cannot be had ({reason}); give another one") from None
         else:
             raise UsageError(f"--port: {port} and the next 19 are taken; give another one, or 0 for any that is free")
         self.port = int(self.server_address[1])
         self.hosts = {f"{name}:{self.port}" for name in (HOST, "localhost")}
         self.address = f"http://{HOST}:{self.port}/?key={self.key}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle of something is no news."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
 
 
 def _seen(wanted: dict[str, Any]) -> dict[str, Any]:

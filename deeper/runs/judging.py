@@ -128,7 +128,7 @@ def _choice(
     drawn, count = dataset.info.drawn, dataset.info.count
     sizes = {name: one.count for name, one in dataset.info.splits.items()}
     if split is None and {"validation", "test"} <= drawn.keys():
-        taught = [run for run in runs if _dataset_hash(run) == dataset.info.hash]
+        taught = [run for run in runs if trained_hash(run) == dataset.info.hash]
         if not taught or not sizes.get("test"):
             notice(f"{printable(source)} has no splits of its own: all of its {count:,} pictures are judged")
             return dataset, ALL
@@ -150,7 +150,7 @@ def _place(run: Run | str | Path) -> Path:
     return run.path if isinstance(run, Run) else Path(run)
 
 
-def _dataset_hash(run: Run | str | Path) -> str | None:
+def trained_hash(run: Run | str | Path) -> str | None:
     """Of the dataset that a run or bundle was trained on; None where it does not say."""
     place = _place(run)
     if isinstance(run, Run) or is_run(place):

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from deeper.engines import EXPORT
+from deeper.engines import EXPORT, export_folders
 from deeper.errors import DeeperError, UsageError, nearest, printable
 from deeper.images import Appearance
 from deeper.prediction import Classifier
@@ -130,12 +130,7 @@ class Hosted:
     def _look(self) -> Stamp:
         """What changes when the bundle or an export of it is replaced."""
         bundles = [self.path / "bundle" / "bundle.json", self.path / "bundle.json", self.path / EXPORT]
-        exports = (
-            one / EXPORT
-            for folder in (self.path / "exports", self.path.parent / "exports")
-            if folder.parent == self.path or self.path.name == "bundle"
-            for one in sorted(_folders(folder))
-        )
+        exports = (one / EXPORT for folder in export_folders(self.path) for one in sorted(_folders(folder)))
         found = []
         for place in (*bundles, *exports):
             try:

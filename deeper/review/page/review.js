@@ -302,7 +302,7 @@ function searchKey(event) {
   else if (event.key === "ArrowUp") choose(state.option - 1);
   else if (event.key === "Enter") {
     const chosen = at("found").querySelectorAll("[role=option]")[state.option];
-    if (chosen) decide("relabel", Number(chosen.dataset.to));
+    if (chosen && !event.repeat) decide("relabel", Number(chosen.dataset.to));
   } else if (event.key === "Escape") {
     closeSearch();
     at("asked").focus({ preventScroll: true });
@@ -312,6 +312,8 @@ function searchKey(event) {
 
 function pageKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target === at("search")) return;
+  // A key that is held down may turn pages; each decision takes a press of its own.
+  if (event.repeat && !["ArrowLeft", "ArrowRight"].includes(event.key)) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (key === "z") undo();
   else if (at("main").hidden) return;

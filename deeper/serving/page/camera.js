@@ -21,7 +21,7 @@ export function startCamera() {
   let answered = [];
 
   async function take() {
-    if (!video.videoWidth || document.hidden) return null;
+    if (!video.videoWidth) return null;
     const scale = Math.min(1, SIDE / Math.max(video.videoWidth, video.videoHeight));
     canvas.width = Math.round(video.videoWidth * scale);
     canvas.height = Math.round(video.videoHeight * scale);
@@ -125,6 +125,11 @@ export function startCamera() {
   });
   // A page that goes into the back-forward cache would hold on to it.
   addEventListener("pagehide", stop);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden || !stream) return;
+    stop();
+    tell("live-nothing", "camera");
+  });
   // Another model: the next frame asks it.
   on("model", () => { if (stream && state.source === "camera") live.nudge(); });
   return { stop };

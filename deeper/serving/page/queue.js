@@ -27,7 +27,7 @@ export function enqueue(pictures) {
 export async function keep({ name, source, blob, answer, roundTrip }) {
   const [entry] = newEntries([{ name, source, blob }]);
   Object.assign(entry, { status: "done", answer, roundTrip, model: answer.model });
-  entry.thumbnail = await thumbnailOf(blob);
+  await drawSmall(entry);
   tell("entry", entry);
   return entry;
 }
@@ -44,17 +44,35 @@ async function work() {
   while (waiting.length) {
     const entry = waiting.shift();
     // Cleared meanwhile: nobody wants to know.
-    if (state.entries.includes(entry)) await askAbout(entry);
+    if (!wanted(entry)) continue;
+    try {
+      await askAbout(entry);
+    } catch (error) {
+      Object.assign(entry, { status: "failed", problem: "The answer could not be read." });
+      tell("entry", entry);
+      console.error(error);
+    }
   }
   running -= 1;
+}
+
+function wanted(entry) {
+  return state.entries.includes(entry);
+}
+
+/** Draws it small, unless it was cleared meanwhile: what is made for nobody would be kept for good. */
+async function drawSmall(entry) {
+  const thumbnail = await thumbnailOf(entry.blob);
+  if (wanted(entry)) entry.thumbnail = thumbnail;
+  else if (thumbnail) URL.revokeObjectURL(thumbnail);
 }
 
 async function askAbout(entry) {
   const model = entry.model;
   // Not at the same time as the request: on a slow machine decoding a large picture would be counted as its round trip.
-  entry.thumbnail = await thumbnailOf(entry.blob);
+  await drawSmall(entry);
   tell("entry", entry);
-  for (let tries = 1; ; tries += 1) {
+  for (let tries = 1; wanted(entry); tries += 1) {
     try {
       const { answer, roundTrip } = await predict(model, entry.blob);
       Object.assign(entry, { status: "done", answer, roundTrip, problem: "" });
