@@ -74,8 +74,23 @@ def width_of(text: str) -> int:
 
 def wrapped(text: str, width: int) -> list[str]:
     """Lines of at most `width` letters of usual width, broken between words where that is possible."""
-    limit = max(1, width * len(text) // max(1, width_of(text), len(text))) if text else width
-    return textwrap.wrap(text, limit)
+    if width_of(text) <= len(text):
+        return textwrap.wrap(text, width)
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        together = f"{line} {word}".lstrip()
+        if width_of(together) <= width:
+            line = together
+            continue
+        lines += [line] * bool(line)
+        line = ""
+        for letter in word:
+            if line and width_of(line + letter) > width:
+                lines.append(line)
+                line = ""
+            line += letter
+    return lines + [line] * bool(line)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 from pathlib import Path
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -83,7 +84,7 @@ def test_printable_cuts_the_middle() -> None:
 @given(st.text(alphabet=st.characters(exclude_categories=[])), st.integers(3, 300))
 def test_printable_is_one_line_that_can_be_printed(text: str, limit: int) -> None:
     line = printable(text, limit)
-    assert line.isprintable()
+    assert all(sign.isprintable() or category(sign) == "Zs" for sign in line)
     assert len(line) <= limit
     line.encode("utf-8")
 
@@ -123,3 +124,8 @@ def test_known_names_are_safe_and_few() -> None:
     many = nearest("qqq", [f"{number}" * 100 for number in range(200)])
     assert many.endswith(" and 176 more") and len(many) < 2000
     assert nearest("qqq", list("abcdefghijklmnopqrstuvwxy")).endswith("x, y")
+
+
+@pytest.mark.parametrize("name", ["runs/私の　花", "runs/a\u00a0b", "runs/می\u200cخواهم"])
+def test_names_with_spaces_of_other_scripts_can_be_typed(name: str) -> None:
+    assert shlex.split(typed(name)) == [name] and printable(name.replace("\u200c", "")) == name.replace("\u200c", "")

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from deeper.cli.screen import results
-from deeper.errors import UsageError, printable
+from deeper.errors import printable
+from deeper.figures import kind_of
 
 if TYPE_CHECKING:
     from deeper.evaluation import Comparison, Pair
     from deeper.records import Dataset
-
-FIGURES = (".svg", ".pdf", ".png")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +54,8 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Compare and print."""
     # Before the runs are judged: that may take minutes.
-    if arguments.figure and arguments.figure.suffix.lower() not in FIGURES:
-        raise UsageError(f"--figure {printable(arguments.figure)}: wanted a name that ends in {', '.join(FIGURES)}")
+    if arguments.figure:
+        kind_of(arguments.figure)
     from deeper.runs import compare_runs, judged_on
 
     split = arguments.split or "test"

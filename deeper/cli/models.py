@@ -120,7 +120,7 @@ def main(arguments: Arguments) -> None:
 
 def _print_weights(arguments: Arguments, name: str) -> None:
     from deeper.models import MODELS, create
-    from deeper.models.weights.fitting import fit, names_of
+    from deeper.models.weights.fitting import fit
     from deeper.runs.initial import open_initial
 
     try:
@@ -140,7 +140,7 @@ def _print_weights(arguments: Arguments, name: str) -> None:
     fitted = fit(create(architecture), weights, classes=classes, channels=channels)
     preprocess = weights.look.preprocess(height, width, channels)
     if arguments.json:
-        account = names_of(fitted)
+        account = asdict(fitted)
         plain = {
             "name": weights.name,
             "sha256": weights.sha256,

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from deeper.errors import UsageError, printable
+from deeper.figures import kind_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Draw the sheet."""
-    if arguments.out.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UsageError(f"--out {printable(arguments.out)}: wanted a name that ends in .png, .svg or .pdf")
+    kind_of(arguments.out)
     if arguments.pictures < 1:
         raise UsageError(f"--pictures: wanted at least 1, got {arguments.pictures}")
     import numpy as np

@@ -105,7 +105,13 @@ def sampled(pixels: Tensor, grid: Tensor, fill: Fill, block: int = 1) -> Tensor:
         # Adaptive: sides that the block does not divide are covered to their edge, so nothing shifts.
         sides = max(1, pixels.shape[2] // block), max(1, pixels.shape[3] // block)
         pixels = F.adaptive_avg_pool2d(pixels, sides)
-    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=_PADDING[fill], align_corners=False)
+    larger = grid.shape[1] > pixels.shape[2] or grid.shape[2] > pixels.shape[3]
+    if fill != "zeros" or not larger:
+        return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=_PADDING[fill], align_corners=False)
+    # The outermost pixels of an enlarged picture lie outside the centres of its own: zeros, blended in, would be a dark
+    # rim that no evaluation has.
+    found = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return found * (grid.abs() <= 1).all(-1)[:, None]
 
 
 def mirrored(images: Tensor, distortion: HorizontalFlip | VerticalFlip, flags: Tensor) -> Tensor:

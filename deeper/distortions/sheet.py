@@ -6,17 +6,16 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deeper import draws, files
+from deeper import draws, figures
 from deeper.distortions import AnyDistortion
 from deeper.distortions.apply import Distorter
 from deeper.distortions.sampling import Fill
-from deeper.figures import lettering, width_of
+from deeper.figures import width_of
 
 # Draws of everything together that a row shows.
 TOGETHER = 4
@@ -105,9 +104,6 @@ def _balanced(text: str, width: int) -> str:
 
 def _draw(columns: Sequence[_Column], captions: Sequence[str], path: Path, title: str) -> None:
     """Every place in inches: equal cells and even gaps, whatever the headings' lengths."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
     height, width = columns[0].pictures.shape[1:3]
@@ -125,8 +121,7 @@ def _draw(columns: Sequence[_Column], captions: Sequence[str], path: Path, title
     for column in columns[1:]:
         places.append(places[-1] + _CELL + (_GROUP_GAP if column.begins else _GAP))
     total = places[-1] + _CELL + _MARGIN, top + len(captions) * (cell_height + _GAP) - _GAP + _MARGIN
-    style: Any = {"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "deeper", "pdf.fonttype": 42}
-    with lettering(), matplotlib.rc_context(style):
+    with figures.style(8):
         figure = Figure(figsize=total)
         for number, (column, heading, place) in enumerate(zip(columns, headings, places, strict=True)):
             spanned = TOGETHER * (_CELL + _GAP) - _GAP if number == len(columns) - TOGETHER else _CELL
@@ -155,8 +150,4 @@ def _draw(columns: Sequence[_Column], captions: Sequence[str], path: Path, title
                     )
         if title:
             figure.text(left / total[0], 1 - _MARGIN / total[1], title, va="top", color=_PALE, parse_math=False)
-        with files.writing(path) as file:
-            form = path.suffix[1:].lower() or "png"
-            # No date: the same sheet is the same file.
-            metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
-            figure.savefig(file, format=form, dpi=200, metadata=metadata)
+        figures.save(figure, path, title=title or "training distortions")

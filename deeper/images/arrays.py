@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from deeper.errors import SourceError
 from deeper.images import png
 
-#: What floats of 0..1 may lie above 1 by, after somebody's arithmetic.
+#: What floats of 0..1 may lie above 1 or below 0 by, after somebody's arithmetic.
 _WHITE = 1e-3
 
 
@@ -81,9 +81,10 @@ def _to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
         # Both are NaN when any pixel is.
         if not np.isfinite([low_value, high_value]).all():
             raise SourceError("pixels that are NaN or infinite; wanted finite ones from 0 to 1")
-        if low_value < 0 or high_value > 255:
+        shares = high_value <= 1 + _WHITE
+        if low_value < (-_WHITE if shares else 0) or high_value > 255:
             raise SourceError(
                 f"pixels from {low_value:g} to {high_value:g}; wanted 0 to 1 (or 0 to 255); undo any normalisation"
             )
-        return np.rint(np.minimum(wide, 1) * 255 if are_shares(high_value) else wide).astype(np.uint8)
+        return np.rint(np.clip(wide, 0, 1) * 255 if are_shares(high_value) else wide).astype(np.uint8)
     raise SourceError(f"an array of {values.dtype} is no picture; wanted numbers")

@@ -2,8 +2,8 @@
 
 - the EXIF turn is applied in every format that carries one (an orientation in XMP alone is not read);
 - CMYK and YCCK become RGB, Adobe's inverted JPEGs too; YCbCr, HSV and LAB become RGB; colour profiles are ignored;
-- 16-bit grey is scaled to 8 bits over its full range and rounded, never cut off; 16-bit colour keeps its high byte,
-  which is that scale within one level; 32-bit and signed numbers, which have no stated range, are refused;
+- 16-bit grey is scaled to 8 bits over its full range and rounded, never cut off; 16-bit colour, and grey with alpha, keep
+  their high byte, which is that scale within one level; 32-bit and signed numbers, which have no stated range, are refused;
 - alpha, also of a palette or of one transparent colour, is laid over white; palettes become RGB; 1 bit becomes 0, 255;
 - of an animation or of several pages the first is taken;
 - half a picture is none: files that end early or are damaged are refused, and so is what holds more than `MAX_PIXELS`.
@@ -63,9 +63,11 @@ def decode(
 
     Raises: SourceError, with a short reason; MissingExtraError, for HEIC without its extra.
     """
-    small = png.decode_small(data)
+    small, limit = png.decode_small(data), min(max_pixels, MAX_PIXELS)
     try:
-        picture = _decode(data, at_least, min(max_pixels, MAX_PIXELS)) if small is None else small
+        if small is not None:
+            refuse_huge(small.shape[0], small.shape[1], limit)
+        picture = _decode(data, at_least, limit) if small is None else small
     except SourceError as error:
         raise _named(error, name) from error.__cause__
     return picture if channels is None else to_channels(picture, channels)

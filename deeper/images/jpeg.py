@@ -5,7 +5,9 @@ Pillow shows what is missing of a damaged scan as grey and says nothing; here li
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,14 +21,14 @@ MAGIC = b"\xff\xd8\xff"
 # Each scan of a progressive file passes over the whole picture, and an empty scan takes ten bytes: the product is
 # limited, or a small file could keep a processor busy for hours. An ordinary progressive file has about ten scans.
 _MAX_SCANNED, _LEAST_SCAN = 4 << 30, 10
-# Warnings about files whose pixels are all there. A few stray bytes before the end marker are common in cameras' files.
-_HARMLESS = re.compile(
-    r"Invalid SOS parameters|Unknown Adobe color transform|unknown JFIF revision"
-    r"|: [1-8] extraneous bytes before marker 0xd9"
-)
+# A few stray bytes before the end marker are common in cameras' files. After it nothing comes that could be damaged:
+# libjpeg tells the first of its warnings alone, so that no other can be passed over.
+_HARMLESS = re.compile(r": [1-8] extraneous bytes before marker 0xd9")
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+# What ends the pixels of a scan: no stuffed byte, and no mark to restart at.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 class Header(NamedTuple):
@@ -44,9 +46,11 @@ class Header(NamedTuple):
 def read_header(data: bytes) -> Header:
     """What the segments before the pixels say; the size is that before any turn. Raises: SourceError."""
     try:
-        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
-    except (ValueError, RuntimeError) as error:
-        raise SourceError(_reason(str(error), data)) from None
+        height, width, colorspace = _said(data)
+    except SourceError:
+        if (mended := _mended(data)) == data:
+            raise
+        height, width, colorspace = _said(mended)
     return Header(height, width, colorspace, *_segments(data))
 
 
@@ -62,14 +66,11 @@ def decode(data: bytes, header: Header, reduction: int = 1) -> NDArray[np.uint8]
     ink = header.colorspace in ("CMYK", "YCCK")
     wanted = "GRAY" if header.colorspace == "Gray" else "CMYK" if ink else "RGB"
     try:
-        pixels = _turbo(data, header, wanted, reduction, strict=True)
-    except (ValueError, RuntimeError) as error:
-        if not _HARMLESS.search(str(error)):
-            raise SourceError(_reason(str(error), data)) from None
-        try:
-            pixels = _turbo(data, header, wanted, reduction, strict=False)
-        except (ValueError, RuntimeError) as second:
-            raise SourceError(_reason(str(second), data)) from None
+        pixels = _pixels(data, header, wanted, reduction)
+    except SourceError:
+        if (mended := _mended(data)) == data:
+            raise
+        pixels = _pixels(mended, header, wanted, reduction)
     return _without_ink(pixels) if ink else pixels
 
 
@@ -80,6 +81,77 @@ def reduction_for(header_size: tuple[int, int], at_least: tuple[int, int] | None
             if all(-(-size // factor) >= wanted for size, wanted in zip(header_size, at_least, strict=True)):
                 return factor
     return 1
+
+
+def _said(data: bytes) -> tuple[int, int, str]:
+    """Height, width and colour space. Raises: SourceError."""
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    except (ValueError, RuntimeError) as error:
+        raise SourceError(_reason(str(error), data)) from None
+    except KeyError:  # a subsampling that simplejpeg has no name for; it decodes such files all the same
+        try:
+            with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+                named = {"L": "Gray", "CMYK": "CMYK"}.get(picture.mode, "YCbCr")
+                return picture.height, picture.width, named
+        except (OSError, SyntaxError, ValueError):
+            raise SourceError("damaged JPEG") from None
+    return height, width, colorspace
+
+
+def _pixels(data: bytes, header: Header, colorspace: str, reduction: int) -> NDArray[np.uint8]:
+    """Raises: SourceError, whenever libjpeg warns of anything but what is harmless."""
+    try:
+        return _turbo(data, header, colorspace, reduction, strict=True)
+    except (ValueError, RuntimeError) as error:
+        problem = error
+    if _HARMLESS.search(str(problem)):
+        try:
+            return _turbo(data, header, colorspace, reduction, strict=False)
+        except (ValueError, RuntimeError) as error:
+            problem = error
+    raise SourceError(_reason(str(problem), data))
+
+
+def _mended(data: bytes) -> bytes:
+    """The same file with numbers put right that some programs write wrong, that decoders ignore, and that libjpeg warns of:
+    JFIF's version, Adobe's colour transform, and a scan's range of coefficients where there is but one."""
+    result = bytearray(data)
+    components, progressive = 0, False
+    adobe: int | None = None
+    for marker, start, end in _walked(data):
+        body = data[start:end]
+        if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) > 5:
+            result[start + 5] = 1
+        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) > 11 and body[11] > 2:
+            adobe = start + 11
+        elif marker in _FRAMES and len(body) > 5:
+            components, progressive = body[5], marker in _PROGRESSIVE
+        elif marker == 0xDA and not progressive and len(body) > 3:
+            result[end - 3 : end] = b"\x00\x3f\x00"
+    if adobe is not None:
+        result[adobe] = 2 if components == 4 else 1
+    return bytes(result)
+
+
+def _walked(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Every segment: its marker, and where its body begins and ends. Pixels are passed over."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF or marker in _STANDALONE:
+            position += 1 if marker == 0xFF else 2
+            continue
+        if marker == 0xD9:
+            return
+        end = position + 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
+        yield marker, position + 4, min(end, len(data))
+        position = end
+        if marker == 0xDA:
+            following = _MARKER.search(data, end)
+            if following is None:
+                return
+            position = following.start()
 
 
 def _turbo(data: bytes, header: Header, colorspace: str, reduction: int, *, strict: bool) -> NDArray[np.uint8]:
@@ -110,23 +182,14 @@ def _without_ink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _segments(data: bytes) -> tuple[bytes, bool]:
     """The body of the first Exif segment, and whether there are several scans: progressive, or the first one is not of all
     components. Only the segments before the first scan are looked at, each once."""
-    position, end = 2, len(data)
     exif, whole, components = b"", False, 0
-    while position + 4 <= end and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF or marker in _STANDALONE:
-            position += 1 if marker == 0xFF else 2
-            continue
+    for marker, start, end in _walked(data):
         if marker == 0xDA:
-            whole = whole or (position + 4 < end and data[position + 4] < components)
-        if marker in (0xDA, 0xD9):
-            break
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xE1 and not exif and data[position + 4 : position + 10] == b"Exif\0\0":
-            exif = data[position + 4 : position + 2 + length]
-        if marker in _FRAMES and position + 9 < end:
-            whole, components = marker in _PROGRESSIVE, data[position + 9]
-        position += 2 + max(2, length)
+            return exif, whole or (start < end and data[start] < components)
+        if marker == 0xE1 and not exif and data[start : start + 6] == b"Exif\0\0":
+            exif = data[start:end]
+        if marker in _FRAMES and start + 5 < end:
+            whole, components = marker in _PROGRESSIVE, data[start + 5]
     return exif, whole
 
 
@@ -135,6 +198,8 @@ def _reason(message: str, data: bytes) -> str:
     # A file cut among its tables makes libjpeg complain about those; it is the end marker that is missing.
     if "premature end" in text or data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda"):
         return "truncated JPEG"
+    if "subsampling" in text:
+        return "a JPEG of an unusual chroma subsampling; save it again"
     if "precision" in text:
         return "a JPEG of 12 or 16 bits; save it as 8-bit JPEG or as PNG"
     return "damaged JPEG"

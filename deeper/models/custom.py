@@ -20,8 +20,8 @@ class Wrapped(nn.Module):
     """A plain module made to return an `Output`.
 
     The module may return the logits, or a tuple or list whose first tensor is the logits and whose further ones are
-    those of auxiliary heads, or an `Output`. `features` are the input of the last `nn.Linear` that ran and produced
-    the logits' width; the logits themselves where there is none.
+    those of auxiliary heads, or an `Output`. `features` are the input of the `nn.Linear` whose output is the logits
+    (`probe` finds it; until then the last one of the logits' width); the logits themselves where there is none.
 
     Raises: UsageError, when it returns anything else.
     """
@@ -31,9 +31,41 @@ class Wrapped(nn.Module):
         self.name, self.classes = name, classes
         self.module = module
         self._features: Tensor | None = None
-        heads = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and layer.out_features == classes]
-        if heads:
-            heads[-1].register_forward_pre_hook(self._keep)
+        # Not attributes of their own: the layers would bear two names.
+        self._heads = tuple(
+            layer for layer in module.modules() if isinstance(layer, nn.Linear) and layer.out_features == classes
+        )
+        self._head = self._heads[-1:]
+        self._hook = self._head[0].register_forward_pre_hook(self._keep) if self._head else None
+
+    @property
+    def head(self) -> nn.Linear | None:
+        """The layer that gives the logits; None where no `nn.Linear` does."""
+        return self._head[0] if self._head else None
+
+    def find_head(self, images: Tensor) -> Output:
+        """Run `images`, and see which of the layers gives the logits: the order in which a network registers its layers
+        need not be that in which they run."""
+        made: dict[int, Tensor] = {}
+
+        def note(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            made[id(layer)] = output
+
+        hooks = [layer.register_forward_hook(note) for layer in self._heads]
+        try:
+            output: Output = self(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        giving = [layer for layer in self._heads if made.get(id(layer)) is output.logits]
+        # Where something is done to the logits after it, the last that ran.
+        ran = [layer for layer in self._heads if id(layer) in made]
+        found = tuple((giving or ran)[-1:])
+        if found and found != self._head:
+            if self._hook is not None:
+                self._hook.remove()
+            self._head, self._hook = found, found[0].register_forward_pre_hook(self._keep)
+        return output
 
     def _keep(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._features = inputs[0]
@@ -43,20 +75,25 @@ class Wrapped(nn.Module):
         returned = self.module(images)
         features, self._features = self._features, None
         if isinstance(returned, Output):
-            return returned
+            self._check(returned.logits, *returned.aux)
+            auxiliary = returned.aux if self.training else ()
+            return Output(returned.logits, auxiliary, returned.features.flatten(1))
         tensors = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
         tensors = tuple(tensor for tensor in tensors if tensor is not None)
         if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
             kinds = ", ".join(type(tensor).__name__ for tensor in tensors) or "nothing"
             raise UsageError(f"{self.name} returned {kinds}; wanted a tensor of logits, or a tuple of such tensors")
-        for tensor in tensors:
+        self._check(*tensors)
+        features = tensors[0] if features is None else features.flatten(1)
+        return Output(tensors[0], tensors[1:] if self.training else (), features)
+
+    def _check(self, *logits: Tensor) -> None:
+        for tensor in logits:
             if tensor.ndim != 2 or tensor.shape[1] != self.classes:
                 given = " × ".join(map(str, tensor.shape))
                 raise UsageError(
                     f"{self.name} returned a tensor of {given}; wanted logits of N × {self.classes} classes"
                 )
-        features = tensors[0] if features is None else features.flatten(1)
-        return Output(tensors[0], tensors[1:] if self.training else (), features)
 
 
 def load_class(path: str) -> type[nn.Module]:
@@ -75,10 +112,16 @@ def load_class(path: str) -> type[nn.Module]:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
+        advice = "run from the folder that holds it, or install it"
+        if module_name.endswith(".py"):
+            advice = (
+                f"wanted a module's name, not its file's: {module_name.removesuffix('.py').replace('/', '.')}:{name}"
+            )
+        elif isinstance(error, SystemExit):
+            advice = 'what a script does when it is run belongs under `if __name__ == "__main__":`'
         raise UsageError(
-            f"{printable(path)}: importing {module_name} failed: {type(error).__name__}: {printable(error)}; "
-            "run from the folder that holds it, or install it"
+            f"{printable(path)}: importing {module_name} failed: {type(error).__name__}: {printable(error)}; {advice}"
         ) from error
     finally:
         if added:
@@ -129,7 +172,7 @@ def probe(model: Wrapped, channels: int, height: int, width: int) -> None:
     training = model.training
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, channels, height, width))
+            output = model.eval().find_head(torch.zeros(1, channels, height, width))
     except UsageError:
         raise
     except Exception as error:  # a user's forward may raise anything
@@ -139,3 +182,9 @@ def probe(model: Wrapped, channels: int, height: int, width: int) -> None:
         ) from error
     finally:
         model.train(training)
+    if len(output.logits) != 1 or len(output.features) != 1:
+        raise UsageError(
+            f"{printable(model.name)} made {len(output.logits)} answers and {len(output.features)} rows of features of 1 × "
+            f"{channels} × {height} × {width}; wanted one of each: a view or reshape takes pictures for more (flatten(1) "
+            "keeps them apart)"
+        )

@@ -64,6 +64,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.operations = [Operation(kind="input", scope="", shape=tuple(picture.shape[1:]), inputs=())]
         self.running: list[tuple[str, nn.Module]] = []
         # Tensors are told apart by identity, so all have to live as long as this does.
+        self._pictures = len(picture)
         self._made_by: dict[int, int] = {id(picture): 0}
         self._alive: list[Tensor] = [picture]
 
@@ -86,7 +87,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return result
         name = str(function._overloadpacket).removeprefix("aten.").strip("_")
         scope, module = self.running[-1] if self.running else ("", None)
-        operation = None if isinstance(module, _PASSING) else _operation(name, arguments, keywords or {}, made[0])
+        operation = (
+            None
+            if isinstance(module, _PASSING)
+            else _operation(name, arguments, keywords or {}, made[0], self._pictures)
+        )
         if operation is None and len(makers) > 1 and not isinstance(module, _PASSING):
             operation = Operation(kind="other", scope=scope, shape=tuple(made[0].shape[1:]), inputs=(), label=name)
         joins_nothing = len(makers) == 1 and operation is not None and operation.kind in ("concatenate", "add")
@@ -114,8 +119,10 @@ def _flat(values: Sequence[Any]) -> Iterator[Any]:
             yield value
 
 
-def _operation(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any], made: Tensor) -> Operation | None:
-    """An ATen call as an operation without scope and inputs; None where it is no step of its own."""
+def _operation(
+    name: str, arguments: Sequence[Any], keywords: Mapping[str, Any], made: Tensor, pictures: int
+) -> Operation | None:
+    """An ATen call on so many pictures as an operation without scope and inputs; None where it is no step of its own."""
     shape = tuple(made.shape[1:])
 
     def step(kind: Kind) -> Operation:
@@ -143,7 +150,8 @@ def _operation(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any],
     if name in ("addmm", "mm", "linear"):
         one = step("linear")
         factors = arguments[1] if name == "addmm" else arguments[0]
-        one.multiply_adds = made[0].numel() * int(factors.shape[-1])
+        # Of one picture, whose rows may be many (tokens).
+        one.multiply_adds = made.numel() // pictures * int(factors.shape[-1])
         return one
     if name == "cat":
         return step("concatenate")

@@ -105,10 +105,13 @@ def layers_of(module: nn.Module, images: Tensor) -> tuple[Layer, ...]:
     hooks = [
         leaf.register_forward_hook(follow(name.replace(".", "/")))
         for name, leaf in module.named_modules()
-        if name and not any(True for _ in leaf.children())
+        # A layer whose weight is parametrised has children, and is one all the same.
+        if name and (isinstance(leaf, (nn.Conv2d, nn.Linear)) or not any(True for _ in leaf.children()))
     ]
-    with torch.no_grad():
-        module(images)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.no_grad():
+            module(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
     return tuple(layers)

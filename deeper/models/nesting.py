@@ -99,6 +99,9 @@ class _Nesting:
             for later in range(number + 1, self.meets[number]):
                 if later in self.following and region & set(self.operations[later].inputs):
                     region.add(later)
+            if (region - {number}) & seen:
+                # They cross what an outer fork has shown already: that fork becomes the plain list.
+                raise
             seen.update(region)
             return tuple(self.operations[later] for later in sorted(region - {number}))
         seen.update(inside)

@@ -92,7 +92,7 @@ def _check_address(host: str, port: int) -> None:
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             pass
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the latter of labels that no name can have
         raise UsageError(f"{refused}: no such host; try --host 127.0.0.1") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,16 +60,18 @@ def principal(features: NDArray[np.float32], components: int = COMPONENTS) -> ND
     return result
 
 
-def _sprite(pictures: NDArray[np.uint8]) -> tuple[bytes, int, int]:
+def _sprite(pictures: Iterable[NDArray[np.uint8]], count: int) -> tuple[bytes, int, int]:
     """PNG bytes and a cell's width and height. The page wants as many rows as columns."""
-    count, height, width, channels = pictures.shape
+    pictures = iter(pictures)
+    first = next(pictures)
+    height, width, channels = first.shape
     columns = math.ceil(math.sqrt(count))
     cell = min(CELL, SPRITE // columns)
     scale = min(1.0, cell / max(height, width))
     cell_height, cell_width = max(1, round(height * scale)), max(1, round(width * scale))
     mode = "L" if channels == 1 else "RGB"
     image = Image.new(mode, (columns * cell_width, columns * cell_height))
-    for position, picture in enumerate(pictures):
+    for position, picture in enumerate(chain([first], pictures)):
         small = Image.fromarray(picture[:, :, 0] if channels == 1 else picture[:, :, :3])
         if scale < 1:
             small = small.resize((cell_width, cell_height), Image.Resampling.BOX)
@@ -81,10 +84,10 @@ def _sprite(pictures: NDArray[np.uint8]) -> tuple[bytes, int, int]:
 def write(
     folder: Path,
     features: NDArray[np.float32],
-    pictures: NDArray[np.uint8],
+    pictures: Iterable[NDArray[np.uint8]],
     names: Sequence[tuple[str, str, str, str]],
 ) -> None:
-    """Write the files. `features` N × D, `pictures` N × H × W × C, `names`: label, answer, right or wrong, id.
+    """Write the files. `features` N × D, `pictures` N of H × W × C, `names`: label, answer, right or wrong, id.
 
     What an earlier call wrote is replaced. Raises: StorageError.
     """
@@ -95,7 +98,7 @@ def write(
     files.write_text(target / "vectors.tsv", "\n".join(row % tuple(point) for point in points.tolist()) + "\n")
     lines = ["label\tanswer\tresult\tid", *("\t".join(printable(part) for part in parts) for parts in names)]
     files.write_text(target / "metadata.tsv", "\n".join(lines) + "\n")
-    sprite, width, height = _sprite(pictures)
+    sprite, width, height = _sprite(pictures, len(features))
     files.write_bytes(target / "sprite.png", sprite)
     config = (
         "embeddings {\n"

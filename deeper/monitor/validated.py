@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeper.errors import printable
 from deeper.monitor import projector
@@ -22,6 +25,7 @@ MISTAKES = 36
 CURVES = 20
 # Points of a curve; TensorBoard's own encoding ends at 127.
 THRESHOLDS = 100
+_AT_ONCE = 64
 
 
 def write_confusion(writer: SummaryWriter, event: EpochDone) -> None:
@@ -40,9 +44,15 @@ def write_curves(writer: SummaryWriter, event: EpochDone) -> None:
     if count > CURVES:
         said = f"Curves of the {CURVES} classes with the most validation pictures, of {count} classes."
         writer.add_text("precision_recall", said, event.step)
+    # Of two that read the same, one would be lost.
+    shown = Counter(printable(name, 60) for name in evaluation.classes)
+    names = [
+        name if shown[name] == 1 else f"{name} (#{index})"
+        for index, name in enumerate(printable(one, 60) for one in evaluation.classes)
+    ]
     for index in sorted(order.tolist()):
         if support[index] > 0:
-            tag = f"precision_recall/{printable(evaluation.classes[index], 60)}"
+            tag = f"precision_recall/{names[index]}"
             is_class, probability = evaluation.labels == index, evaluation.probabilities[:, index]
             writer.add_pr_curve(tag, is_class, probability, event.step, THRESHOLDS)
 
@@ -78,4 +88,10 @@ def write_projector(folder: Path, event: EpochDone) -> None:
         )
         for i in picked
     ]
-    projector.write(folder, evaluation.features[picked], event.pictures(picked.tolist()), names)
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        # Two thousand of 299 pixels at once are half a gigabyte, of which the page gets small copies.
+        for first in range(0, len(picked), _AT_ONCE):
+            yield from event.pictures(picked[first : first + _AT_ONCE].tolist())
+
+    projector.write(folder, evaluation.features[picked], pictures(), names)

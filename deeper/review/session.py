@@ -50,8 +50,10 @@ class Session:
             for position, identifier in enumerate(dataset.split(name).ids)
         }
         # Once each, whatever a table of somebody's own says.
-        named = {one.id: one for one in reversed(suspects)}
-        suspects = list(named.values())[::-1]
+        named: dict[str, Suspect] = {}
+        for one in suspects:
+            named.setdefault(one.id, one)
+        suspects = list(named.values())
         self.suspects = [one for one in suspects if one.id in places]
         if not self.suspects:
             first = f" (first: {printable(suspects[0].id, 60)})" if suspects else ""

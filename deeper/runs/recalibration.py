@@ -6,9 +6,8 @@ that is killed meanwhile does it again when it is resumed.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -62,17 +61,6 @@ class Settled:
             "accuracy_before": self.before,
             "accuracy_after": self.after,
         }
-
-
-@contextlib.contextmanager
-def holding(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within the block `model` holds `weights`; afterwards its own again, bit for bit."""
-    own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(weights)
-    try:
-        yield
-    finally:
-        model.load_state_dict(own)
 
 
 def settle(

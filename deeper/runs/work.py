@@ -23,6 +23,7 @@ from deeper.inference import Normalise, predictor
 from deeper.inference.shortage import is_shortage
 from deeper.models import create
 from deeper.models.batch_norm import layers_of
+from deeper.models.tensors import holding
 from deeper.monitor import Console
 from deeper.records import Dataset
 from deeper.runs import estimate
@@ -34,7 +35,7 @@ from deeper.runs.machine import prepared
 from deeper.runs.origin import Origin
 from deeper.runs.pictures import Opener, at_size, evaluation_batch, open_both
 from deeper.runs.plan import architecture_of, preprocess_of, stages_of
-from deeper.runs.recalibration import Settled, holding, pictures_forward, settle, sure
+from deeper.runs.recalibration import Settled, pictures_forward, settle, sure
 from deeper.runs.restoring import restore, training_facts
 from deeper.runs.result import Handler, Result
 from deeper.runs.watching import watching

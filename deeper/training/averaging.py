@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
-from deeper.models.tensors import learned
+from deeper.models.tensors import holding, learned
 from deeper.training.options import Averaging
 
 
@@ -50,12 +49,6 @@ class AveragedWeights:
         for average, current in unlearned:
             average.copy_(torch.where(average.isfinite(), average, current))
 
-    @contextlib.contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
+    def applied(self, model: nn.Module) -> AbstractContextManager[None]:
         """Within the block `model` holds the averaged weights; afterwards its own again, bit for bit."""
-        own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        model.load_state_dict(self.tensors)
-        try:
-            yield
-        finally:
-            model.load_state_dict(own)
+        return holding(model, self.tensors)

@@ -38,12 +38,16 @@ class Block:
 def blocks(model: nn.Module) -> tuple[Block, ...]:
     """The parts of `model` that have parameters, from input to output: for the Inceptions their endpoints.
 
-    The head is the last of them, and every auxiliary head.
+    The head is the last of them (of somebody's own network the one that gives the logits), and every auxiliary head.
     """
     found = list(_children(model, "", sum(1 for _ in _layers(model))))
     last = len(found) - 1
+    if isinstance(model, Wrapped) and (giving := model.head) is not None:
+        # Of somebody's own network the layer that gives the logits is known.
+        holding = [number for number, (_, module) in enumerate(found) if giving in module.modules()]
+        last = holding[-1] if holding else last
     return tuple(
-        Block(name, module, head=number == last or bool(_AUXILIARY.fullmatch(name)))
+        Block(name, module, head=number == last or bool(_AUXILIARY.fullmatch(name.removeprefix("module."))))
         for number, (name, module) in enumerate(found)
     )
 

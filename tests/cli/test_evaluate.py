@@ -119,7 +119,7 @@ def test_compare(run_deeper, place, tmp_path):
     [
         (["good"], "at least two"),
         (["good", "good"], "named twice"),
-        (["good", "worse $1$", "--figure", "x.jpg"], ".svg, .pdf, .png"),
+        (["good", "worse $1$", "--figure", "x.jpg"], ".svg, .pdf or .png"),
     ],
 )
 def test_comparisons_that_cannot_be(capsys, place, words, message):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -124,3 +127,48 @@ def test_help_is_the_whole_verbs_and_calls_things_by_name(
     assert ended.value.code == 0
     first = said.splitlines()[0].replace(" [OPTIONS]", "")
     assert first == f"usage: deeper {words.split()[0]} [-h] {usage}"
+
+
+@pytest.mark.parametrize("words", ["--help", "train --help", "models", "models --json"])
+def test_a_reader_that_leaves_is_no_error(words: str) -> None:
+    command = f"{sys.executable} -m deeper {words} | head -c 1"
+    done = subprocess.run(["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True)
+    assert done.stdout[1:] == "0\n" and done.stderr == ""
+
+
+@pytest.mark.parametrize("words", ["models", "models --json"])
+def test_output_that_cannot_be_written_is_one_line(words: str) -> None:
+    done = subprocess.run(f"{sys.executable} -m deeper {words} > /dev/full", shell=True, capture_output=True, text=True)
+    assert done.returncode == 9 and done.stderr.count("\n") == 1 and "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["", "--help", "models"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_our_signs_gets_others(words: str, encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deeper", *words.split()],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert done.returncode == 0 and done.stderr == b"" and len(done.stdout) > 200
+
+
+def test_help_of_a_verb_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["help", "train"])
+    assert ended.value.code == 0 and "--recipe" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("export run --to onnx --limit 5", "--limit goes with --report"),
+        ("export run --to onnx --split test", "--split goes with --report"),
+        ("export run --to onnx --allow-changed 0.1", "--allow-changed goes with --to openvino-int8"),
+        ("inspect run --seeds 9", "--seeds goes with --ablate"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(words: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2 and says in capsys.readouterr().err

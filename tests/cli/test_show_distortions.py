@@ -40,7 +40,7 @@ def test_no_flip_unless_asked_for(small_dataset, tmp_path):
         (["--distort", "horizontl_flip"], "did you mean 'horizontal_flip'"),
         (["--no-distort", "all"], "nothing to show"),
         (["--no-distort", "elastc"], "has no such distortion"),
-        (["--out", "sheet.jpg"], "ends in .png"),
+        (["--out", "sheet.jpg"], "ends in .svg, .pdf or .png"),
         (["--pictures", "0"], "at least 1"),
     ],
 )

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from deeper import draws
-from deeper.distortions import Crop, Elastic, HorizontalFlip, RandomBox, VerticalFlip, by_name, names
+from deeper.distortions import Crop, Elastic, HorizontalFlip, RandomBox, Translation, VerticalFlip, by_name, names
 from deeper.distortions.apply import Distorter, distort
 from deeper.distortions.sampling import elastic_field, positions
 
@@ -141,3 +141,17 @@ def test_a_plan_for_an_epoch_serves_its_batches():
         distorter.apply(images[order], plan.rows(order)), distorter(images[order], keys[order], labels[order], 4)
     )
     assert torch.equal(distorter.apply(images[2:5], plan.rows(slice(2, 5))), distorter(images, keys, labels, 4)[2:5])
+
+
+@pytest.mark.parametrize("fill", ["zeros", "border", "reflect"])
+@pytest.mark.parametrize("size", [(32, 32), (8, 40), (9, 9)])
+def test_an_enlarged_picture_has_no_dark_rim(fill, size) -> None:
+    """Its outermost pixels lie outside the centres of the outermost that it was made from."""
+    white = torch.full((1, 8, 8, 1), 255, dtype=torch.uint8)
+    assert distort(white, (), size, fill).min() > 1 - 1e-6
+
+
+def test_zeros_lie_outside_an_enlarged_picture_all_the_same() -> None:
+    white = torch.full((1, 8, 8, 1), 255, dtype=torch.uint8)
+    pixels = distort(white, [(Translation(fraction=0.5), np.array([[0.25, 0.0]]))], (32, 32), "zeros")[0, 0]
+    assert set(pixels.unique().tolist()) == {0.0, 1.0} and pixels.mean() == 0.75

@@ -19,12 +19,24 @@ from deeper.engines import ENGINES, open_engine, read_export
 from deeper.engines.artefact import EXPORT, read_golden
 from deeper.engines.openvino_engine import has_bf16
 from deeper.errors import BundleError, UsageError
-from deeper.export import FORMATS, export
+from deeper.export import FORMATS, export, exporting
 from deeper.images import Preprocess
 from deeper.models import Architecture, create
 from deeper.prediction import Classifier
 from deeper.runs import Run
 
+BRANCHING = """
+from torch import nn
+
+class Branching(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x):
+        y = self.head(x.flatten(1))
+        return y if y.sum() > 0 else 2 * y
+"""
 MADE = ("onnx", "openvino", "openvino-int8", "torch-export")
 WAYS = (("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8"))
 # OpenVINO computes in bf16 on some processors only.
@@ -378,3 +390,57 @@ def test_int8_is_calibrated_on_pictures_of_all_classes(monkeypatch) -> None:
     _quantised(None, np.arange(1000, dtype=np.uint16).reshape(-1, 1, 1, 1))
     assert len(seen) == CALIBRATION and seen[0] == 0 and seen[-1] == 999
     assert np.diff(seen).max() <= 4
+
+
+def test_a_run_that_still_trains_may_write_a_bundle_meanwhile(exported_run, tmp_path, monkeypatch) -> None:
+    """Weights and golden pictures are of one moment, whatever is in the folder when the export is done."""
+    run = tmp_path / "run"
+    shutil.copytree(exported_run, run, ignore=shutil.ignore_patterns("exports"))
+    written = exporting.write_torch_export
+
+    def slowly(*given) -> None:
+        (run / "bundle" / "golden.safetensors").write_bytes(b"of another network")
+        written(*given)
+
+    monkeypatch.setattr(exporting, "write_torch_export", slowly)
+    (made,) = export(run, ["torch-export"])
+    images, logits = read_golden(made.path)
+    assert np.abs(open_engine(exported_run, engine="torch").predict(images).logits - logits).max() < 1e-4
+
+
+def test_what_a_killed_export_left_is_cleared_away(exported_run, tmp_path) -> None:
+    left = tmp_path / "..torch-export.new.partial-4000000-0123abcd"
+    left.mkdir()
+    (left / "model.pt2").write_bytes(b"half")
+    export(exported_run, ["torch-export"], out=tmp_path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["torch-export"]
+
+
+def test_a_network_that_cannot_be_traced_is_one_line(tmp_path, monkeypatch) -> None:
+    (tmp_path / "branching_nets.py").write_text(BRANCHING)
+    monkeypatch.syspath_prepend(tmp_path)
+    architecture = Architecture(model="branching_nets:Branching", classes=3, channels=1, height=8, width=8)
+    bundle.save(
+        tmp_path / "bundle",
+        weights=create(architecture).state_dict(),
+        architecture=architecture,
+        preprocess=Preprocess(height=8, width=8, channels=1),
+        classes=list("abc"),
+        pictures=np.zeros((2, 8, 8, 1), np.uint8),
+    )
+    with pytest.raises(BundleError, match="torch.export cannot take this network .*must not branch"):
+        export(tmp_path / "bundle", ["onnx"], model="branching_nets:Branching")
+
+
+@pytest.mark.parametrize("share", [-1.0, 1.5, float("nan")])
+def test_a_share_is_one(exported_run, share) -> None:
+    with pytest.raises(UsageError, match="wanted 0 to 1"):
+        export(exported_run, ["openvino-int8"], allow_changed=share)
+
+
+def test_an_export_of_a_later_version_says_so(exported_run, tmp_path) -> None:
+    shutil.copytree(exported_run / "exports" / "onnx", tmp_path / "onnx")
+    described = json.loads((tmp_path / "onnx" / EXPORT).read_text())
+    (tmp_path / "onnx" / EXPORT).write_text(json.dumps({**described, "format_version": 99}))
+    with pytest.raises(BundleError, match="has format 99, newer than 1, .*update deeper"):
+        read_export(tmp_path / "onnx")

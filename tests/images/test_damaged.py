@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from deeper import images
@@ -255,3 +256,47 @@ def test_a_png_says_its_size_once() -> None:
     data = png_by_hand(6, 4, b"".join(b"\0" + bytes(18) for _ in range(4)))
     assert images.decode(data).shape == (4, 6, 3)
     refused(data[:8] + data[8:33] + data[8:], "damaged PNG")
+
+
+def written_wrongly(kind: str) -> bytes:
+    """A JPEG with a number that some programs write wrong and that no decoder needs."""
+    data = bytearray(saved(IMAGE, "JPEG"))
+    if kind == "scan":
+        scan = data.index(b"\xff\xda")
+        end = scan + 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
+        data[end - 3 : end] = bytes(3)
+    elif kind == "version":
+        data[data.index(b"JFIF\0") + 5] = 2
+    else:
+        first = data.index(b"\xff\xe0")
+        length = 2 + int.from_bytes(data[first + 2 : first + 4], "big")
+        data[first : first + length] = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x05"
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["scan", "version", "transform"])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_numbers_written_wrongly_are_no_damage_and_hide_none(kind: str, end: bytes) -> None:
+    """libjpeg tells its first warning alone: one that is passed over must not take others with it."""
+    data = written_wrongly(kind)
+    np.testing.assert_array_equal(images.decode(data), images.decode(saved(IMAGE, "JPEG")))
+    assert images.probe(data).width == IMAGE.width
+    refused(data[: len(data) * 6 // 10] + end, "^truncated JPEG$")
+
+
+def test_unusual_subsamplings_are_read_or_named() -> None:
+    pixels = np.ascontiguousarray(np.asarray(IMAGE.convert("RGB").resize((64, 64))))
+    data = bytearray(simplejpeg.encode_jpeg(pixels, colorsubsampling="411"))
+    sampling = data.index(b"\xff\xc0") + 11
+    assert data[sampling] == 0x41
+    data[sampling] = 0x14  # as a lossless quarter turn makes of it; the pixels are others, and all there
+    assert images.decode(bytes(data)).shape == pixels.shape and images.probe(bytes(data)).channels == 3
+    data[sampling] = 0x24
+    refused(bytes(data), "unusual chroma subsampling; save it again")
+
+
+def test_the_limit_holds_for_small_pngs_too() -> None:
+    data = saved(Image.new("L", (28, 28)), "PNG")
+    for look in (images.decode, images.probe):
+        with pytest.raises(SourceError, match="28×28 pixels; wanted at most"):
+            look(data, max_pixels=100)

@@ -7,6 +7,7 @@ import torch
 
 from deeper.errors import UsageError
 from deeper.models import Architecture, Output, create, set_noise
+from deeper.training.fine_tuning import blocks
 
 SOURCE = """
 import torch
@@ -25,6 +26,34 @@ class Auxiliary(Plain):
     def forward(self, x):
         y = self.body(x)
         return self.head(y), 2 * self.head(y)
+
+class AuxiliaryLast(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU())
+        self.head, self.aux = nn.Linear(5, classes), nn.Linear(5, classes)
+
+    def forward(self, x):
+        y = self.body(x)
+        return (self.head(y), self.aux(y)) if self.training else self.head(y)
+
+class Doubling(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(16, classes)
+
+    def forward(self, x):
+        return self.head(x.reshape(-1, 16))
+
+class WrongOutput(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, 7)
+
+    def forward(self, x):
+        from deeper.models import Output
+        y = x.flatten(1)
+        return Output(self.head(y), (), y)
 
 class Bare(nn.Module):
     def __init__(self, classes):
@@ -151,3 +180,27 @@ def test_clear_errors_when_running(name: str, message: str) -> None:
 
 def test_lazy_layers_have_their_shapes_before_training() -> None:
     assert all(weight.numel() > 0 for weight in make("user_nets:Plain").parameters())
+
+
+def test_the_head_is_the_layer_that_gives_the_logits_whatever_the_order() -> None:
+    model = make("user_nets:AuxiliaryLast").eval()
+    assert model.head is model.module.head
+    output = model(IMAGES)
+    assert output.features.shape == (2, 5), "what the head takes, not the logits"
+    assert [block.name for block in blocks(model) if block.head] == ["module.head"]
+    assert len(model.train()(IMAGES).aux) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("user_nets:Doubling", "made 4 answers and 4 rows of features of 1 × 1 × 8 × 8; wanted one of each"),
+        ("user_nets:WrongOutput", "returned a tensor of 1 × 7; wanted logits of N × 3 classes"),
+        ("user_scripts:Net", 'importing user_scripts failed: SystemExit: 2; .*if __name__ == "__main__":'),
+        ("user_nets.py:Plain", "wanted a module's name, not its file's: user_nets:Plain"),
+    ],
+)
+def test_what_a_network_does_otherwise_is_told_before_training(name: str, message: str) -> None:
+    Path("user_scripts.py").write_text("raise SystemExit(2)")
+    with pytest.raises(UsageError, match=message):
+        make(name)

@@ -12,7 +12,7 @@ from deeper.errors import UsageError
 from deeper.models import MODELS, Architecture
 from deeper.models.dataflow import Operation, follow
 from deeper.models.describe import describe
-from deeper.models.nesting import Parallel, Series, nest
+from deeper.models.nesting import Parallel, Series, nest, operations_of
 from deeper.models.structure import Structure, collapsed, structure
 
 
@@ -196,3 +196,32 @@ def test_hooks_are_taken_away_again() -> None:
 def test_an_unknown_network_is_refused() -> None:
     with pytest.raises(UsageError, match="did you mean 'inception_v3'"):
         structure(Architecture(model="inception_v33", classes=2, channels=3, height=99, width=99))
+
+
+def test_paths_that_cross_in_a_branch_of_a_fork_are_listed_once() -> None:
+    class Crossed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.b, self.c, self.d = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+            self.e = nn.Conv2d(8, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            c, b = self.c(x), self.b(x)
+            return torch.cat([self.d(b), self.e(torch.cat([b, c], 1))], 1)
+
+    operations, (last,) = follow(Crossed().eval(), torch.zeros(1, 3, 8, 8))
+    scopes = [one.scope for one in operations_of(nest(operations, last)) if one.kind == "convolution"]
+    assert sorted(scopes) == ["b", "c", "d", "e"]
+
+
+def test_multiply_adds_of_tokens_are_those_of_a_picture() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mixed = nn.Linear(3, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.mixed(x.flatten(2).transpose(1, 2))
+
+    operations, _ = follow(Tokens().eval(), torch.zeros(2, 3, 4, 4))
+    assert [one.multiply_adds for one in operations if one.kind == "linear"] == [16 * 3 * 5]

@@ -8,6 +8,7 @@ import os
 import struct
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from PIL import Image, ImageSequence
 from deeper.errors import BundleError, SourceError, UsageError
 from deeper.images import encode_png
 from deeper.inference import predictor, softmax
+from deeper.models import create
 from deeper.prediction import Classifier, Failed, Pause, Prediction
-from tests.sample_network import CLASSES, PREPROCESS, digits, network, write
+from tests.sample_network import ARCHITECTURE, CLASSES, PREPROCESS, digits, network, write
 
 
 @pytest.fixture(scope="module")
@@ -369,3 +371,34 @@ def test_names_that_numpy_holds(classifier, images, tmp_path):
         assert [one.label for one in classifier(given)] == [one.label for one in classifier(images[:2])]
     assert [one.source for one in classifier.predict_many(names)] == names.tolist()
     assert same(classifier(np.bytes_(png(images[3]))), classifier(images[3]))
+
+
+def test_an_opened_file_is_one_picture(classifier, images, tmp_path) -> None:
+    """It is an iterable too, of its lines."""
+    (tmp_path / "a.png").write_bytes(png(images[0]))
+    with open(tmp_path / "a.png", "rb") as file:
+        assert same(classifier(file), classifier(images[0]))
+    assert same(classifier(io.BytesIO(png(images[0]))), classifier(images[0]))
+    assert same(classifier([io.BytesIO(png(images[0]))])[0], classifier(images[0]))
+
+
+def test_predict_many_takes_several(classifier, images, tmp_path) -> None:
+    dark = images[:2] / 255
+    dark[0] *= 0.001
+    for given in (images[:2], dark):
+        many = list(classifier.predict_many(given))
+        assert all(same(one, other) for one, other in zip(many, classifier(given), strict=True))
+    for given in ("photo.jpg", tmp_path, b"\xff\xd8", images[0]):
+        with pytest.raises(UsageError, match="several pictures"):
+            classifier.predict_many(given)
+
+
+def test_channels_first_for_a_colour_network_is_asked_about(tmp_path) -> None:
+    architecture = replace(ARCHITECTURE, channels=3)
+    changes = {"architecture": architecture, "weights": create(architecture).state_dict()}
+    fit = replace(PREPROCESS, channels=3)
+    pictures = np.zeros((2, 28, 28, 3), np.uint8)
+    classifier = Classifier(write(tmp_path / "bundle", **changes, preprocess=fit, pictures=pictures))
+    with pytest.raises(SourceError, match=r"channels first or three grey ones.*transpose\(1, 2, 0\)"):
+        classifier(np.zeros((3, 28, 28), np.uint8))
+    assert len(classifier(np.zeros((3, 28, 28, 1), np.uint8))) == 3

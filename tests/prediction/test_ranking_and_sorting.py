@@ -153,3 +153,35 @@ def test_frames_are_held_until_they_are_placed(tmp_path) -> None:
     assert len(list(blocked.held(iter(given)))) == 5
     with pytest.raises(StorageError):
         blocked.take(1)
+
+
+def test_a_name_that_another_process_takes_meanwhile_stays_its_own(tmp_path, monkeypatch) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"ours")
+    theirs = tmp_path / "sorted" / "a" / "x.jpg"
+    link = os.link
+
+    def late(source, target):
+        theirs.write_bytes(b"theirs")
+        monkeypatch.setattr(os, "link", link)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    placed = Sorter(tmp_path / "sorted", ("a", "b", "c")).place(answer(str(tmp_path / "x.jpg"), 9, 0, 0))
+    assert theirs.read_bytes() == b"theirs"
+    assert placed.name == "x-2.jpg" and placed.read_bytes() == b"ours"
+    assert sorted(one.name for one in theirs.parent.iterdir()) == ["x-2.jpg", "x.jpg"]
+
+
+def test_what_could_not_be_copied_does_not_count_as_there(tmp_path, monkeypatch) -> None:
+    sorter = Sorter(tmp_path / "sorted", ("a", "b", "c"))
+    for folder, data in (("one", b"1"), ("two", b"2"), ("three", b"2")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.jpg").write_bytes(data)
+    sorter.place(answer(str(tmp_path / "one" / "x.jpg"), 9, 0, 0))
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        broken.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(StorageError):
+            sorter.place(answer(str(tmp_path / "two" / "x.jpg"), 9, 0, 0))
+    placed = sorter.place(answer(str(tmp_path / "three" / "x.jpg"), 9, 0, 0))
+    assert placed.read_bytes() == b"2"

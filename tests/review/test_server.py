@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from io import BytesIO
@@ -177,3 +180,22 @@ def test_a_review_of_nothing_is_refused(dataset: Dataset) -> None:
         Session(dataset, [])
     with pytest.raises(UsageError, match="no suspect 7"):
         open_session(dataset.path).decide(7, "keep", None)
+
+
+def test_a_browser_that_leaves_is_no_news(server: ReviewServer, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port)) as one:
+            one.sendall(b"GET /session HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP")
+            # Reset instead of closed.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert Client(server).ask("GET", "/session")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_port_that_cannot_be_had_is_named(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(self: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(ReviewServer, "server_bind", forbidden)
+    with pytest.raises(UsageError, match="--port: 80 cannot be had"):
+        ReviewServer(open_session(dataset.path), 80)

@@ -79,3 +79,14 @@ def test_names_are_spelled_as_they_are(tmp_path: Path) -> None:
     )
     shown = open_session(make(tmp_path / "mine", names).path).describe()["classes"]
     assert set(names[:2]) < set(shown) and r"\u202egpj" in shown
+
+
+def test_a_table_that_names_a_picture_twice_asks_once(tmp_path: Path) -> None:
+    dataset = make(tmp_path / "mine")
+    first, second = dataset.split("train").ids[:2]
+    table = tmp_path / "mine.csv"
+    table.write_text(f"id\n{first}\n{second}\n{first}\nnot there\nnot there\n")
+    session = open_session(dataset.path, suspects=table)
+    assert [one.id for one in session.suspects] == [first, second] and session.missing == 1
+    session.decide(0, "keep", None)
+    assert session.decided == 1

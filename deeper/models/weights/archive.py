@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import shutil
 import tarfile
@@ -10,8 +11,9 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
-from deeper.errors import WeightsError, printable
+from deeper.errors import StorageError, WeightsError, printable
 from deeper.models.weights.opened import LARGEST, damaged
 
 _WEIGHTS = re.compile(
@@ -19,6 +21,19 @@ _WEIGHTS = re.compile(
 )
 # An archive of weights has a handful of members.
 _MOST_MEMBERS = 1000
+
+
+# Of what is no file: a long name, or marks of an extended header. tarfile reads them whole before it tells their size.
+_LONGEST_MARK = 1 << 20
+
+
+class _Member(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, *given: Any, **named: Any) -> Self:
+        found = super().frombuf(*given, **named)
+        if not found.isreg() and found.size > _LONGEST_MARK:
+            raise tarfile.ReadError("a header that is far too long")
+        return found
 
 
 def is_archive(head: bytes, path: Path) -> bool:
@@ -38,7 +53,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         taken: list[Path] = []
         total = 0
         try:
-            with tarfile.open(path, "r|*") as archive:
+            with tarfile.open(path, "r|*", tarinfo=_Member) as archive:
                 for number, member in enumerate(archive):
                     total += member.size
                     if number >= _MOST_MEMBERS or total > LARGEST:
@@ -53,7 +68,12 @@ def unpacked(path: Path) -> Iterator[Path]:
                     with open(target, "wb") as file:
                         shutil.copyfileobj(source, file, 1 << 20)
                     taken.append(target)
-        except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
+        except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageError(
+                    f"cannot unpack {printable(path)} into {printable(folder)}: the disk is full; free some space, or set "
+                    "TMPDIR to a place that has it"
+                ) from None
             raise damaged(path, f"its archive is cut off or changed ({printable(error, 80)})") from None
         indexed = [file for file in taken if file.suffix == ".index"]
         whole = [file for file in taken if not re.search(r"\.(index|data-\d{5}-of-\d{5})$", file.name)]

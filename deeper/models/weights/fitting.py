@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from deeper.errors import WeightsError, printable
+from deeper.models.custom import Wrapped
 from deeper.models.weights.foreign import Weights
 from deeper.models.weights.placed import HEAD, shape_text
 
@@ -81,7 +81,12 @@ def fit(model: nn.Module, weights: Weights, *, classes: int, channels: int, head
             state[name] = turned
             adapted.append(name)
         else:
-            raise _misfit(weights, f"{name} is {shape_text(tensor)}, the network's {shape_text(wanted)}")
+            what = f"{name} is {shape_text(tensor)}, the network's {shape_text(wanted)}"
+            if weights.channels != channels and wanted.ndim == 4 and wanted.shape[1] == channels:
+                what += (
+                    f": it takes {channels} channels, they {weights.channels}, and only 1 and 3 are made of one another"
+                )
+            raise _misfit(weights, what)
     begun = []
     for name in own:
         if name in state or name in replaced:
@@ -98,7 +103,8 @@ def fit(model: nn.Module, weights: Weights, *, classes: int, channels: int, head
 def _misfit(weights: Weights, what: str) -> WeightsError:
     return WeightsError(
         f"the weights {printable(weights.name)} ({weights.model} by {weights.source}) do not fit the network: {what}; "
-        "build it with their arguments, which it gets when none are set"
+        "build it with their arguments, which it gets when none are set, and at the size and channels that they were "
+        "trained at"
     )
 
 
@@ -113,10 +119,11 @@ def _is_head(name: str, given: Tensor, wanted: Tensor, theirs: int | None, ours:
 
 def _last_layer(model: nn.Module, classes: int) -> set[str]:
     """Names in the state dict of what belongs to the last layer, whatever it is called: the last `nn.Linear` with an
-    output per class, else the last layer with a matrix or kernel of as many rows; empty where there is neither."""
+    output per class (of somebody's own network the one that gives the logits), else the last layer with a matrix or kernel of as many rows; empty where there is neither."""
     linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == classes]
     if linear:
-        held = [*linear[-1].parameters(), *linear[-1].buffers()]
+        layer = (model.head if isinstance(model, Wrapped) else None) or linear[-1]
+        held = [*layer.parameters(), *layer.buffers()]
     else:
         own = [[*layer.parameters(recurse=False)] for layer in model.modules()]
         with_rows = [found for found in own if any(weight.ndim > 1 and len(weight) == classes for weight in found)]
@@ -137,14 +144,3 @@ def _for_channels(given: Tensor, wanted: Tensor, theirs: int, ours: int) -> Tens
     if ours == 1:
         return given.sum(1, keepdim=True)
     return given.expand(-1, ours, -1, -1) / ours if theirs == 1 else None
-
-
-def names_of(fitted: Fitted) -> Mapping[str, tuple[str, ...]]:
-    """The account by its words, for reports."""
-    return {
-        "loaded": fitted.loaded,
-        "adapted": fitted.adapted,
-        "replaced": fitted.replaced,
-        "begun": fitted.begun,
-        "dropped": fitted.dropped,
-    }

@@ -24,14 +24,23 @@ from torch import Tensor
 from deeper.errors import MissingExtraError, WeightsError, how_to_install, printable
 from deeper.models.weights.opened import LARGEST, Opened, damaged
 
-_MAGIC = b"\x89HDF\r\n\x1a\n"
+_MAGIC, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 _IN_ARCHIVE = "model.weights.h5"
 _VARIABLES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 
 
 def is_keras(head: bytes, path: Path) -> bool:
     """Whether a file that begins so is Keras'."""
-    return head.startswith(_MAGIC) or (head.startswith(b"PK\x03\x04") and path.suffix == ".keras")
+    return head.startswith(_MAGIC) or (head.startswith(_ZIP) and _holds_weights(path))
+
+
+def _holds_weights(path: Path) -> bool:
+    """Whether an archive is Keras 3's; one that is no sound archive is, where its name says so."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _IN_ARCHIVE in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return path.suffix == ".keras"
 
 
 def read_keras(path: Path) -> Opened:
@@ -44,7 +53,9 @@ def read_keras(path: Path) -> Opened:
         ) from None
     try:
         source: Any = path
-        if path.suffix == ".keras":
+        with open(path, "rb") as file:
+            zipped = file.read(4) == _ZIP
+        if zipped:
             with zipfile.ZipFile(path) as archive:
                 member = archive.getinfo(_IN_ARCHIVE)
                 if member.file_size > LARGEST:
@@ -53,16 +64,12 @@ def read_keras(path: Path) -> Opened:
         with h5py.File(source, "r") as file:
             form, found = ("Keras 3", _numbered) if "layers" in file else ("Keras' HDF5", _legacy)
             tensors: dict[str, Tensor] = {}
-            total = 0
             for name, array in found(h5py, file, path):
                 if name in tensors:
                     raise WeightsError(
                         f"the weights {printable(path)} have {printable(name, 80)} twice: layers of a model inside the model "
                         "bear the names of others; save the inner model alone (base.save_weights('NAME.h5'))"
                     )
-                total += array.nbytes
-                if total > LARGEST:
-                    raise damaged(path, "it unpacks to more than any Inception has")
                 tensors[name] = torch.from_numpy(array)
             left = tuple(name for name in ("optimizer", "optimizer_weights") if name in file)
     except WeightsError:

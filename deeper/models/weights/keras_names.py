@@ -33,7 +33,7 @@ def place(model: nn.Module, layers: Mapping[str, Mapping[str, Tensor]]) -> Place
     """
 
     def numbered(stem: str) -> list[str]:
-        found = [layer for layer in layers if re.fullmatch(rf"{stem}(_\d+)?", layer)]
+        found = [layer for layer in layers if re.fullmatch(rf"{stem}(_\d{{1,6}})?", layer)]
         return sorted(found, key=lambda layer: int(layer[len(stem) + 1 :] or 0))
 
     wanted = model.state_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -61,6 +62,9 @@ def read(path: Path) -> Opened:
         return read_tensorflow(path)
     if is_archive(head, path):
         with unpacked(path) as inner:
+            with contextlib.suppress(OSError), open(inner, "rb") as file:
+                if is_archive(file.read(512), inner):
+                    raise damaged(path, "an archive in an archive")
             return read(inner)
     if is_torch(head):
         return read_torch(path)

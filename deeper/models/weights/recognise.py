@@ -71,8 +71,12 @@ _FAMILIES = (
         ("classif.weight", "last_linear.weight"),
     ),
 )
+# Of microscopes and satellites, at most.
+_MOST_CHANNELS = 64
 # Of these shares of a file's names the network is taken for what most of them say.
 _SURE = 0.5
+# Our own: of the Inceptions, and of NielsenNet.
+_OURS = re.compile(r"^((Mixed|Conv2d)_\w+\.(.+\.)?convolution|full[12])\.weight$")
 # Names by which networks that are no Inceptions are known, so that the error can say what was given.
 _STRANGERS = (
     (r"layer[1-4]\.\d+\.(conv|bn)\d|resnet_v\d|conv2_block1", "a ResNet"),
@@ -117,7 +121,7 @@ def _torch(tensors: Mapping[str, Tensor], name: str) -> Recognised:
 
 def _keras(tensors: dict[str, Tensor], name: str) -> Recognised:
     layers = {key.partition("/")[0] for key in tensors}
-    plain = sorted(layer for layer in layers if re.fullmatch(r"conv2d(_\d+)?", layer))
+    plain = sorted(layer for layer in layers if re.fullmatch(r"conv2d(_\d{1,6})?", layer))
     dense = [layer for layer in layers if f"{layer}/kernel" in tensors and tensors[f"{layer}/kernel"].ndim == 2]
     if any(layer.startswith("block35_") for layer in layers):
         model, width = "inception_resnet_v2", 1536
@@ -165,12 +169,21 @@ def _length(last: Tensor | None) -> int | None:
 
 
 def _channels(first: Tensor | None, axis: int) -> int:
+    if first is not None and first.ndim == 4 and first.shape[axis] > _MOST_CHANNELS:
+        raise WeightsError(
+            f"an input layer of {first.shape[axis]:,} channels, more than pictures have ({_MOST_CHANNELS})"
+        )
     return int(first.shape[axis]) if first is not None and first.ndim == 4 and first.shape[axis] >= 1 else 3
 
 
 def _stranger(names: Iterable[str], file: str, nearest: str, share: float) -> WeightsError:
     keys = list(names)
     like = next((what for pattern, what in _STRANGERS if sum(bool(re.search(pattern, key)) for key in keys) > 3), None)
+    if sum(bool(_OURS.search(key)) for key in keys) >= 2:
+        return WeightsError(
+            f"the weights {printable(file)} are named as deeper names its own; give the run or the bundle that they are of, "
+            "which says of what network (deeper train --weights RUN)"
+        )
     example = printable(keys[len(keys) // 2], 60) if keys else "none"
     seems = f"they look like {like}'s" if like else f"{len(keys)} names such as {example}"
     return WeightsError(

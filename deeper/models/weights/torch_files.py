@@ -65,9 +65,11 @@ def is_torch(head: bytes) -> bool:
 def read_safetensors(path: Path) -> Opened:
     """Raises: WeightsError."""
     try:
-        return Opened("torch", "safetensors", dict(load_file(path)))
+        loaded = dict(load_file(path))
     except (SafetensorError, ValueError, KeyError, RuntimeError, OSError, MemoryError) as error:
         raise damaged(path, f"no sound safetensors file ({printable(error, 80)})") from None
+    weights, left = _weights_in(path, loaded)
+    return Opened("torch", "safetensors", weights, left)
 
 
 def read_torch(path: Path) -> Opened:

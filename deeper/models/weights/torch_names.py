@@ -199,7 +199,7 @@ def place(model: nn.Module, name: str, state: Mapping[str, Tensor], source: str)
         owner, _, part = layer.rpartition(".")
         target = None
         # A number that the network has not, in a name made up to look like one of its own.
-        with contextlib.suppress(AttributeError, IndexError, AssertionError):
+        with contextlib.suppress(AttributeError, IndexError, AssertionError, ValueError):
             layer, part = (owner, part) if part in ("conv", "bn") and rename(owner) else (layer, "")
             scope = rename(layer)
             target = _leaf(scope, part, kind, model) if scope else None

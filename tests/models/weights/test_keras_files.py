@@ -242,3 +242,12 @@ def test_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match=r"pip install .*'.\[keras\]'"):
         deeper.load_weights(path)
+
+
+def test_a_file_is_told_by_what_is_in_it(arrays: dict[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
+    """Keras 2 wrote HDF5 into `.keras`, and a Keras 3 archive may be called anything."""
+    same(legacy(tmp_path / "a.h5", arrays, whole=True).rename(tmp_path / "a.keras"), arrays)
+    path = tmp_path / "b.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.write(three(tmp_path / "b.weights.h5", arrays), "model.weights.h5")
+    same(path, arrays)

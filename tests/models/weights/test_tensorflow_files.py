@@ -136,3 +136,28 @@ def test_tables_that_are_none() -> None:
     for bad in (b"", b"x" * 100, (DATA / "one.ckpt").read_bytes()[-48:]):
         with pytest.raises(ValueError):
             list(entries(bad))
+
+
+def long_header(kind: bytes, size: int) -> bytes:
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_an_archive_whose_headers_would_take_all_memory(tmp_path: Path, kind: bytes) -> None:
+    # Nothing follows: read at once, eight gigabytes would be asked for.
+    path = tmp_path / "a.tar"
+    path.write_bytes(long_header(kind, 8 << 30) + bytes(10240))
+    refused(path, "a header that is far too long")
+
+
+def test_an_archive_of_headers_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes((long_header(tarfile.GNUTYPE_LONGNAME, 1) + b"x" + bytes(511)) * 3000 + bytes(10240))
+    refused(path, "its archive is cut off or changed")
+
+
+def test_an_archive_in_an_archive(tmp_path: Path) -> None:
+    inner = archive(tmp_path / "inner.tar.gz", {"x.ckpt": (DATA / "one.ckpt").read_bytes()})
+    refused(archive(tmp_path / "a.tar.gz", {"x.pth": inner.read_bytes()}), "an archive in an archive")
