@@ -34,11 +34,13 @@ $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 
 # torchvision and timm are compared with, never needed: without their own dependencies, beside the environment.
 $(VENV)/parity/timm: $(VENV)/.installed-dev
-	$(PIP) --no-deps --target $(VENV)/parity torchvision==0.28.0 timm==1.0.31
+	$(PIP) --no-deps --upgrade --target $(VENV)/parity torchvision==0.28.0 timm==1.0.31
+	@touch $@
 
-.venv-tensorflow/.installed: pyproject.toml
+# What is compared with: the versions that docs/results.md names.
+.venv-tensorflow/.installed: $(VENV)/.made pyproject.toml
 	$(PYTHON) -m venv .venv-tensorflow
-	.venv-tensorflow/bin/python -m pip install --quiet 'tensorflow-cpu>=2.19' pillow pytest onnx safetensors h5py flask
+	.venv-tensorflow/bin/python -m pip install --quiet tensorflow-cpu==2.21.0 keras==3.15.1 pillow pytest onnx safetensors h5py flask
 	@touch $@
 
 .venv-tensorflow: .venv-tensorflow/.installed

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from data_folder import data_folder
 from PIL import Image, ImageDraw, ImageFont
 
 import deeper
@@ -73,7 +73,7 @@ CASES = (
 
 def digits(count: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """`count` training digits, drawn anew for each seed, and the 10,000 test digits to inspect."""
-    folder = Path(os.environ["DEEPER_DATA"]) / "mnist"
+    folder = data_folder() / "mnist"
     source = open_source(folder)
     by_split: dict[str, list] = {"train": [], "test": []}
     for item in source.items:
@@ -133,7 +133,7 @@ def dataset(case: Case, count: int, seed: int, folder: Path) -> Dataset:
     if target.exists():
         return Dataset(target)
     if case.source == "flowers":
-        flowers = Path(os.environ["DEEPER_DATA"]) / "flowers12"
+        flowers = data_folder() / "flowers12"
         build(open_source(flowers), target, options=BuildOptions(validation=0.3, seed=seed))
         return Dataset(target)
     arrays = (digits if case.source == "digits" else letters)(count, seed)
@@ -228,7 +228,7 @@ def main() -> None:
         if not mine:
             continue
         led = f"{sum(bool(line['right']) for line in mine)}/{len(mine)}" if case.wanted else "–"
-        hit = sum(bool(set(case.wanted) & set(line["accused"])) for line in mine) if case.wanted else 0
+        hit = sum(set(case.wanted) <= set(line["accused"]) for line in mine) if case.wanted else 0
         false = sum(len(line["wrongly_accused"]) for line in mine)
         tried = sum(int(line["harmless"]) for line in mine)
         mean = {key: sum(float(line[key]) for line in mine) / len(mine) for key in ("errors", "collided", "placebo")}
@@ -243,6 +243,8 @@ def main() -> None:
     wanted = {case.name: case.wanted for case in CASES}
     planted = [line for line in lines if wanted[line["case"]]]
     clean = [line for line in lines if not wanted[line["case"]]]
+    hits = sum(set(wanted[line["case"]]) <= set(line["accused"]) for line in planted)
+    acceptance("planted accused, all of them", hits, len(planted), "as it comes")
     acceptance("planted lead", sum(bool(line["right"]) for line in planted), len(planted), "at least 95 %")
     accused = sum(len(line["wrongly_accused"]) for line in lines)
     acceptance("harmless distortions accused", accused, sum(line["harmless"] for line in lines), "at most 5 %")

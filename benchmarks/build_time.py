@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import simplejpeg
+from data_folder import data_folder
 from PIL import Image
 
 from deeper.records import BuildOptions, build, open_source
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    data = Path(os.environ["DEEPER_DATA"])
+    data = data_folder()
     with tempfile.TemporaryDirectory() as temporary, ProcessPoolExecutor() as pool:
         place = Path(temporary)
         mnist = [building_seconds("mnist", place / "mnist") for _ in range(arguments.rounds)]

@@ -233,6 +233,16 @@ def seen_elsewhere(dataset: Dataset) -> NDArray[np.bool_]:
     return found
 
 
+def check_settings(out: Path, arguments: argparse.Namespace, device: str) -> None:
+    """One setting a folder: what is done already is not done again. Ends the program where another was asked for."""
+    settings = {"source": str(arguments.source.resolve()), "threads": arguments.threads, "device": device}
+    settings |= {"pretrain": arguments.pretrain, "tune_recipe": arguments.tune_recipe}
+    place = out / "settings.json"
+    if place.exists() and (kept := json.loads(place.read_text())) != settings:
+        sys.exit(f"{out} holds runs with {kept}; give another --out, or the same flags")
+    files.write_text(place, json.dumps(settings, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=15)
@@ -250,6 +260,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     out = arguments.out / f"minutes-{arguments.minutes:g}-size-{arguments.size}"
     out.mkdir(parents=True, exist_ok=True)
+    check_settings(out, arguments, device)
     dataset = dataset_for(arguments.source)
     counts = {name: split.count for name, split in dataset.info.splits.items()}
     print(f"{dataset.info.name}: {counts}, {arguments.minutes:g} minutes each, {arguments.threads} threads", flush=True)

@@ -36,6 +36,8 @@ class Load:
     """Pictures in the server's queue, looked at beside."""
     processor: float = 0.0
     """Processor seconds that the clients took, of those that `lasted`."""
+    unsent: int = 0
+    """Requests that were due and not sent, since 900 were under way."""
     reopened: int = 0
     """Connections that the server had closed for being idle before they were used again."""
 
@@ -141,6 +143,8 @@ async def open_loop(port: int, path: str, bodies: list[bytes], rate: float, seco
             task = asyncio.create_task(once(bodies[turn % len(bodies)]))
             pending.add(task)
             task.add_done_callback(pending.discard)
+        else:
+            load.unsent += 1
         turn += 1
     load.lasted, load.processor = time.perf_counter() - began, time.process_time() - used
     good = load.statuses[200]

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import os
 import re
 import signal
 import subprocess
@@ -32,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from data_folder import data_folder
 from PIL import Image
 
 from deeper import Classifier
@@ -185,7 +185,7 @@ def main() -> None:
     limits = Limits()
     nielsen = trained(arguments.work, "nielsen", "mnist", recipe="fast")
     judged("NielsenNet on MNIST's test digits", nielsen, limits, limit=arguments.digits, strict=True)
-    flowers = Path(os.environ["DEEPER_DATA"]) / "flowers12"
+    flowers = data_folder() / "flowers12"
     inception = trained(
         arguments.work,
         "inception",

@@ -54,6 +54,8 @@ def server(words: list[str], port: int, ready: str) -> Iterator[subprocess.Popen
             if process.poll() is not None:
                 raise SystemExit(f"ended at once: {' '.join(words)}")
             time.sleep(0.1)
+        else:
+            raise SystemExit(f"not ready after two minutes: {' '.join(words)}")
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -248,7 +250,8 @@ def main() -> None:
                 f"{times}× capacity: {dict(load.statuses)}",
                 limits.most("other answers than 200 and 503", odd, 0),
                 f"good answers, of the peak: {load.rate / capacity:.2f} as they are"
-                + (f"; {load.reopened} idle connections had been closed" if load.reopened else ""),
+                + (f"; {load.reopened} idle connections had been closed" if load.reopened else "")
+                + (f"; {load.unsent} requests were not sent, 900 being under way" if load.unsent else ""),
                 limits.least(
                     "  of what the clients leave of the processors", load.rate / capacity / left(load, clients), 0.9
                 ),

@@ -10,13 +10,13 @@ of each kind that is none (wanted: 1). The bundle stores the threshold of the fa
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from data_folder import data_folder
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -60,7 +60,7 @@ def letters(generator: np.random.Generator, fit: Preprocess) -> NDArray[np.uint8
 
 def strangers(digits: NDArray[np.uint8], fit: Preprocess) -> dict[str, NDArray[np.uint8]]:
     generator = np.random.default_rng(1)
-    flowers = sorted((Path(os.environ["DEEPER_DATA"]) / "flowers12").rglob("*.jpg"))[:COUNT]
+    flowers = sorted((data_folder() / "flowers12").rglob("*.jpg"))[:COUNT]
     one, other = digits[:COUNT], digits[COUNT : 2 * COUNT]
     return {
         "noise": generator.integers(0, 256, one.shape).astype(np.uint8),

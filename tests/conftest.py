@@ -30,8 +30,8 @@ settings.load_profile("ci")
 
 
 # The rooms whose tests take longest go last, so that a machine too slow for all of them has run the rest. The longest
-# tests of all, the guide's, not at the very end, where one worker would wait for the other.
-_LAST = ("guide", "review", "serving", "inspection", "audit", "docs")
+# tests of all, the guide's and the documentation's, not at the very end, where one worker would wait for the other.
+_LAST = ("guide", "docs", "review", "serving", "inspection", "audit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

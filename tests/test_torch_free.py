@@ -39,6 +39,9 @@ FREE = [
     "deeper.training.schedules",
     "deeper.training.recipes",
     "deeper.training.events",
+    "deeper.prediction",
+    "deeper.cli.build",
+    "deeper.cli.verify",
     "deeper.cli",
 ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from deeper.cli.screen import results
+from deeper.cli.screen import bare_table, results
 from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
@@ -126,7 +126,6 @@ def _free_name(name: str) -> Path:
 
 
 def _print(console: Console, found: Audit) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     low, high = found.judge.interval
@@ -137,7 +136,7 @@ def _print(console: Console, found: Audit) -> None:
     )
     for note in found.notes:
         console.print(f"note: {printable(note)}", soft_wrap=True)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = bare_table()
     for name in ("distortion", "safe", "undecided", "unsafe → looks like"):
         table.add_column(name)
     for description in dict.fromkeys(one.description for one in found.findings):

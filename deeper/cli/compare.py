@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from deeper.cli.screen import results
+from deeper.cli.screen import bare_table, results
 from deeper.errors import printable
 from deeper.figures import kind_of
 
@@ -92,7 +92,6 @@ def _notice(text: str) -> None:
 
 
 def _print(comparison: Comparison, arguments: Arguments, split: str) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     # Run names are free text: no markup, no emoji codes.
@@ -100,7 +99,7 @@ def _print(comparison: Comparison, arguments: Arguments, split: str) -> None:
     total = next(iter(comparison.evaluations.values())).total
     name = "" if split == "all" else f"{printable(split)} "
     console.print(f"{len(comparison.evaluations)} runs on the same {total:,} {name}pictures\n")
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = bare_table()
     for name in ("run", "accuracy, %", "95 % interval", "errors", "balanced, %", "macro-F1"):
         table.add_column(name, justify="left" if name == "run" else "right")
     for name, one in comparison.evaluations.items():

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from deeper.cli.screen import results
 from deeper.errors import DeeperError, how_to_install, printable
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ def main(arguments: Arguments) -> None:
 
 
 def _print(health: Health) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
     from deeper.doctor import EXTRAS
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = results(markup=True)
+    console.soft_wrap = True
     processor = health.processor
     console.print(
         "[bold]installed[/]   " + escape(", ".join(f"{name} {number}" for name, number in health.versions.items()))

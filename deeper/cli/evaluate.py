@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from deeper.cli.screen import results
+from deeper.cli.screen import bare_table, results
 from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
@@ -124,10 +124,9 @@ def _headline(console: Console, evaluation: Evaluation, arguments: Arguments, sp
 
 
 def _classes(console: Console, evaluation: Evaluation) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = bare_table()
     for name in ("class", "pictures", "right", "recall, %", "95 % interval", "precision, %", "F1"):
         table.add_column(name, justify="left" if name == "class" else "right")
     # The worst first: that is where the reader has to look.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from deeper.cli.screen import results
+from deeper.cli.screen import bare_table, results
 from deeper.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -164,9 +164,8 @@ def _before(console: Console, found: Inspection) -> None:
 def _evidence(console: Console, found: Inspection) -> None:
     if found.judge is None or not found.evidence:
         return
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = bare_table()
     table.add_column("distortion in training")
     for name in ("collide", "95 %", "placebos", "of correct", "p (Holm)", "rescued (weak)"):
         table.add_column(name, justify="right")

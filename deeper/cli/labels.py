@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from deeper.cli.screen import results
+from deeper.cli.screen import bare_table, note, results
 from deeper.errors import UsageError, printable, typed
 
 if TYPE_CHECKING:
@@ -51,29 +50,23 @@ def main(arguments: Arguments) -> None:
         raise UsageError(f"--show: wanted 0 or more, got {arguments.show}")
     from deeper.audit.options import JudgeOptions
     from deeper.cli.bar import bars
-    from deeper.inspection.label_sheet import FILE, draw_suspects
+    from deeper.inspection.label_sheet import write_found
     from deeper.inspection.labels import LabelOptions, find_doubts
     from deeper.runs import dataset_for
 
     options = LabelOptions(
         judge=JudgeOptions(folds=arguments.folds, seeds=arguments.seeds, epochs=arguments.epochs), limit=arguments.limit
     )
-    say = _said
+    say = note
     dataset = dataset_for(arguments.source, notice=say)
     with bars() as progress:
         doubts = find_doubts(dataset, options=options, progress=progress, notice=say)
     out = arguments.out or dataset.path / "labels"
-    doubts.write(out)
-    name = printable(dataset.path.name, 60)
-    draw_suspects(dataset, doubts.suspects, out / FILE, title=f"Doubtful pictures of {name}")
+    write_found(doubts, dataset, out, title=f"Doubtful pictures of {printable(dataset.path.name, 60)}")
     if arguments.json:
         print(json.dumps({"out": str(out), **doubts.to_plain()}, allow_nan=False))
     else:
         _print_text(doubts, dataset.path, out, arguments)
-
-
-def _said(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _reason(one: Suspect) -> str:
@@ -83,7 +76,6 @@ def _reason(one: Suspect) -> str:
 
 
 def _print_text(doubts: Doubts, dataset: Path, out: Path, arguments: Arguments) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     console = results()
@@ -93,11 +85,11 @@ def _print_text(doubts: Doubts, dataset: Path, out: Path, arguments: Arguments) 
     suspected = len(doubts.suspects) if doubts.suspected is None else doubts.suspected
     headline = f"{suspected:,} of {doubts.pictures:,} pictures deserve a look"
     console.print(f"{headline}: {', '.join(pieces)}", style="bold", soft_wrap=True)
-    for note in doubts.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+    for text in doubts.notes:
+        console.print(f"note: {text}", soft_wrap=True)
     shown = doubts.suspects[: arguments.show]
     if shown:
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        table = bare_table()
         for column in ("", "id", "split", "given", "suggested", "doubt", "reason"):
             # On a narrow screen names are folded, the id last: it is what one looks for.
             table.add_column(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tyro
 
+from deeper.cli.screen import note
 from deeper.errors import UsageError, printable, typed
 
 
@@ -86,19 +87,21 @@ def _is_newer(file: Path, made: Path) -> bool:
 def _search(place: Path) -> None:
     """What `deeper labels` does, or for a run its mistakes."""
     from deeper.cli.bar import bars
+    from deeper.inspection.label_sheet import write_found
+    from deeper.records import Dataset
+    from deeper.runs.folder import Run, is_run
 
+    name = printable(place.name, 60)
     with bars() as progress:
-        from deeper.runs.folder import is_run
-
         if is_run(place):
             from deeper.inspection.mistakes import find_mistakes
 
-            print(f"reading the pictures with {printable(place)}", file=sys.stderr)
-            find_mistakes(place, progress=progress).write(place / "labels")
+            note(f"reading the pictures with {printable(place)}")
+            found, dataset, title = find_mistakes(place, progress=progress), Run(place).dataset(), f"Mistakes of {name}"
         else:
             from deeper.inspection.labels import find_doubts
-            from deeper.records import Dataset
 
-            dataset = Dataset(place)
-            print(f"searching {printable(place)} for doubtful pictures first", file=sys.stderr)
-            find_doubts(dataset, progress=progress).write(place / "labels")
+            dataset, title = Dataset(place), f"Doubtful pictures of {name}"
+            note(f"searching {printable(place)} for doubtful pictures first")
+            found = find_doubts(dataset, progress=progress, notice=note)
+    write_found(found, dataset, place / "labels", title=title)

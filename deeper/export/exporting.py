@@ -32,6 +32,7 @@ from deeper.inference import Network, predictor
 from deeper.models.folding import folded
 from deeper.runs import Run
 from deeper.runs.folder import is_run
+from deeper.runs.pictures import has_validation
 
 # Format → the file or folder that holds its model.
 MODELS = {
@@ -119,7 +120,7 @@ def validation_pictures(path: Path, loaded: Bundle, count: int) -> NDArray[np.ui
         dataset = Run(path).dataset()
     except DeeperError:
         return None
-    name = "validation" if dataset.info.splits.get("validation") else "train"
+    name = "validation" if has_validation(dataset) else "train"
     split, fit = dataset.split(name), loaded.info.preprocess
     if not len(split):
         return None

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeper import bundle
+from deeper.bundle import Info
 from deeper.engines import Engine, exports_of, find_bundle, open_engine, read_export
 from deeper.engines.artefact import relative_difference
 from deeper.errors import BundleError, MissingExtraError, UsageError
@@ -128,6 +129,17 @@ def split_to_judge(run: Path, split: str, limit: int | None) -> Split:
     return chosen
 
 
+# What is reported on, in this order; an OpenVINO export in both of its ways.
+_WAYS = (
+    ("onnx", "fp32"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("openvino-int8", "int8"),
+    ("torch-export", "fp32"),
+    ("savedmodel", "fp32"),
+)
+
+
 @dataclass(frozen=True)
 class _Foreign:
     """An export that runs in a process of its own."""
@@ -135,47 +147,38 @@ class _Foreign:
     name: str
     precision: str
     model: str
+    info: Info
 
 
 def _exported(
     exports: Mapping[str, Path], found: Path, notice: Callable[[str], None]
 ) -> Iterator[tuple[Engine | _Foreign, Path]]:
     weights = bundle.read_info(found).weights_sha256
-    ways = (("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino-int8", "int8"))
-    for name, precision in ways:
+    for name, precision in _WAYS:
         if name not in exports:
             continue
         try:
-            if read_export(exports[name]).bundle.weights_sha256 != weights:
-                notice(f"left out: {name} is of other weights than the bundle has now; make it again")
-                continue
-            opened = open_engine(exports[name], precision=precision)
+            opened = _opened(name, exports[name], precision)
         except (BundleError, MissingExtraError) as error:
             notice(f"left out: {error}")
             continue
-        if opened.precision != precision:
+        if opened.info.weights_sha256 != weights:
+            notice(f"left out: {name} is of other weights than the bundle has now; make it again")
+        elif opened.precision != precision:
             notice(f"left out: {name} in {precision}, which this processor does not compute in")
-            continue
-        yield opened, exports[name]
+        else:
+            yield opened, exports[name]
+
+
+def _opened(name: str, place: Path, precision: str) -> Engine | _Foreign:
+    """Raises: BundleError; MissingExtraError."""
+    if name not in ("torch-export", "savedmodel"):
+        return open_engine(place, precision=precision)
     # What other programs run.
-    for name in ("torch-export", "savedmodel"):
-        if name not in exports:
-            continue
-        place = exports[name]
-        try:
-            export = read_export(place)
-            if export.bundle.weights_sha256 != weights:
-                notice(f"left out: {name} is of other weights than the bundle has now; make it again")
-                continue
-            other: Engine | _Foreign = (
-                _Foreign(name, "fp32", export.model)
-                if name == "savedmodel"
-                else Engine(name, "fp32", place, export.bundle, torch_export_predictor(place / export.model))
-            )
-        except BundleError as error:
-            notice(f"left out: {error}")
-            continue
-        yield other, place
+    export = read_export(place)
+    if name == "savedmodel":
+        return _Foreign(name, precision, export.model, export.bundle)
+    return Engine(name, precision, place, export.bundle, torch_export_predictor(place / export.model))
 
 
 def _in_cuts(engine: Engine, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -96,6 +96,7 @@ def _placebo(one: Matched, hits: NDArray[np.bool_], found: NDArray[np.bool_]) ->
         only_distortion=only_distortion,
         only_placebo=only_placebo,
         p_value=mcnemar(only_distortion, only_placebo),
+        matched=one.close,
         fair=one.fair,
     )
 

@@ -232,7 +232,7 @@ def _notes(subject: Subject, found: Examined, reason: str) -> list[str]:
     if found.examined < len(found.wrong):
         notes.append(f"{found.examined:,} of {len(found.wrong):,} errors were examined, drawn at random.")
     for one in found.evidence:
-        loose = [placebo.name for placebo in one.placebos if placebo.description.endswith("not matched")]
+        loose = [placebo.name for placebo in one.placebos if not placebo.matched]
         if loose:
             notes.append(
                 f"{verdicts.plainly(one.distortion)}: no placebo costs the judge as much; the nearest were taken "

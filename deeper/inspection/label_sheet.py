@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deeper import figures
 from deeper.errors import printable
 from deeper.images import Preprocess
-from deeper.inspection.suspects import Suspect
+from deeper.inspection.suspects import Doubts, Suspect
 from deeper.records import Dataset
 
 FILE = "suspects.png"
@@ -29,6 +29,15 @@ _COLOURS = {
     "outlier": figures.GREEN,
 }
 _WORDS = {"label": "label", "mistake": "mistake", "duplicate": "two labels", "leak": "leak", "outlier": "outlier"}
+
+
+def write_found(found: Doubts, dataset: Dataset, folder: Path, *, title: str) -> None:
+    """What a search leaves: its tables and the sheet of the first suspects, in place of an earlier search's.
+
+    Raises: StorageError; DatasetError, for a record that cannot be read.
+    """
+    found.write(folder)
+    draw_suspects(dataset, found.suspects, folder / FILE, title=title)
 
 
 def draw_suspects(dataset: Dataset, suspects: Sequence[Suspect], path: Path, *, title: str) -> None:

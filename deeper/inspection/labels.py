@@ -203,9 +203,13 @@ class _Found:
     def __init__(self, whole: Everything, classes: Sequence[str], probabilities: NDArray[np.float32]) -> None:
         self.whole, self.classes, self.probabilities = whole, classes, probabilities
         self.suspects: dict[int, Suspect] = {}
+        self._said: set[tuple[int, Reason, str]] = set()
 
     def add(self, position: int, reason: Reason, confidence: float, detail: str, suggested: str = "") -> None:
         known = self.suspects.get(position)
+        if (position, reason, detail) in self._said:
+            return
+        self._said.add((position, reason, detail))
         if known is None:
             self.suspects[position] = Suspect(
                 id=self.whole.ids[position],
@@ -216,7 +220,7 @@ class _Found:
                 reasons=(reason,),
                 detail=detail,
             )
-        elif reason not in known.reasons or detail not in known.detail:
+        else:
             self.suspects[position] = replace(
                 known,
                 reasons=known.reasons if reason in known.reasons else (*known.reasons, reason),

@@ -15,8 +15,7 @@ from deeper.inspection import nearness
 from deeper.inspection.labels import NEIGHBOURS
 from deeper.inspection.suspects import Doubts, Neighbour, Suspect
 from deeper.records import Dataset
-from deeper.runs import Run, evaluate_run
-from deeper.runs.pictures import fold_members
+from deeper.runs import Run, evaluate_run, learned_of
 
 # The splits that a network did not learn by heart.
 JUDGED = ("validation", "test")
@@ -99,14 +98,12 @@ def find_mistakes(
 def _unlearned(run: Run, dataset: Dataset, names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """Which pictures of each split the run did not learn by heart."""
     splits = {name: dataset.split(name) for name in names}
-    fold = run.config.fold
-    if fold is None:
+    if run.config.fold is None:
         return {name: np.full(len(split), name in JUDGED) for name, split in splits.items()}
-    parts = [name for name in names if name != "test"]
-    held = fold_members([splits[name] for name in parts], fold)
-    ends = np.cumsum([len(splits[name]) for name in parts])[:-1]
-    masks = dict(zip(parts, np.split(held, ends), strict=True))
-    return {name: masks.get(name, np.ones(len(split), np.bool_)) for name, split in splits.items()}
+    learned = learned_of(run, dataset)
+    return {
+        name: ~learned[name][0] if name in learned else np.ones(len(split), np.bool_) for name, split in splits.items()
+    }
 
 
 def _features(evaluation: Evaluation) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -119,6 +119,8 @@ class Placebo:
     only_placebo: int
     p_value: float
     """Exact two-sided McNemar, distortion against this placebo on the same errors."""
+    matched: bool = True
+    """False: no transform costs the judge as much as the distortion does; this one is the nearest."""
     fair: bool = True
     """False: it costs the judge clearly less than the distortion does, so that beating it proves nothing."""
 

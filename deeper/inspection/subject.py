@@ -23,8 +23,8 @@ from deeper.inference import Predict, check_device, predictor
 from deeper.records import Dataset, Split
 from deeper.runs import Run, dataset_for
 from deeper.runs.folder import is_run
-from deeper.runs.judging import label_map, open_network, positions_in, with_original
-from deeper.runs.pictures import fold_members, share_members
+from deeper.runs.judging import label_map, learned_of, open_network, positions_in, with_original
+from deeper.runs.pictures import fold_members
 from deeper.training.options import Options
 from deeper.training.precision import choose_device
 from deeper.values import from_plain
@@ -122,7 +122,10 @@ def open_subject(
     distortions, policy, fill, kind = _training(path, run)
     dataset, judged = _datasets(path, run, source)
     label_map(classes, dataset)
-    chosen = _chosen(run, dataset, judged, split, label_map(classes, dataset), workers=None)
+    if source is None and split == "validation" and run is not None and run.config.fold is not None:
+        # As `evaluate_run` has it: on most of the dataset's own validation pictures it was trained.
+        split = HELD_OUT
+    chosen = _chosen(run, dataset, judged, split, label_map(classes, dataset))
     predict = predictor(network.to(choose_device(device)), preprocess, device=choose_device(device))
     labels = label_map(classes, judged)
     return Subject(
@@ -180,19 +183,10 @@ def _datasets(path: Path, run: Run | None, source: str | Path | Dataset | None) 
 
 def _trained(run: Run | None, judged: Dataset) -> NDArray[np.bool_]:
     """All training pictures, but for a part of a cross-validation or of a learning curve."""
-    if not _counts(judged).get("train"):
-        return np.zeros(0, np.bool_)
-    split = judged.split("train")
-    kept = np.ones(len(split), np.bool_)
-    if run is None or run.config.dataset_hash != judged.info.hash:
-        return kept
-    if run.config.share is not None:
-        kept[:] = False
-        kept[share_members(split.labels, split.keys, run.config.share)] = True
-    if run.config.fold is not None:
-        splits = [split] + [judged.split(name) for name in ("validation",) if _counts(judged).get(name)]
-        kept &= ~fold_members(splits, run.config.fold)[: len(split)]
-    return kept
+    count = _counts(judged).get("train", 0)
+    if not count or run is None or run.config.dataset_hash != judged.info.hash:
+        return np.ones(count, np.bool_)
+    return learned_of(run, judged)["train"][0]
 
 
 def _positions(split: Split, judged: Dataset) -> NDArray[np.int64]:
@@ -213,7 +207,6 @@ def _chosen(
     judged: Dataset,
     split: str | None,
     to_ours: NDArray[np.int64],
-    workers: int | None,
 ) -> Chosen:
     fold = run.config.fold if run is not None and dataset is judged else None
     counts = _counts(dataset)
@@ -239,7 +232,7 @@ def _chosen(
     trained = [_positions(one, judged) for one in splits]
 
     def opened(fit: Preprocess, memory: int | None) -> Pictures:
-        parts = [open_pictures(one, fit, workers=workers, memory_limit=memory) for one in splits]
+        parts = [open_pictures(one, fit, memory_limit=memory) for one in splits]
         pictures: Pictures = parts[0] if len(parts) == 1 else Joined(parts)
         return pictures if len(rows) == count else Selected(pictures, rows)
 

@@ -87,7 +87,7 @@ def evaluate_run(
 
 def _held_out(run: Run, own: Dataset, notice: Callable[[str], None]) -> list[Part]:
     """The pictures that a part of a cross-validation did not train on, in the order in which it validated on them."""
-    learned = _learned(run, own)
+    learned = learned_of(run, own)
     parts = [Part(own.split(name), np.flatnonzero(chosen)) for name, (_, chosen) in learned.items() if chosen.any()]
     total = sum(len(chosen) for _, chosen in learned.values())
     notice(
@@ -165,7 +165,7 @@ def trained_on(run: Run, dataset: Dataset, split: str) -> str | None:
     trained = validated = total = 0
     try:
         own = dataset if dataset.info.hash == run.config.dataset_hash else run.dataset()
-        learned = _learned(run, own)
+        learned = learned_of(run, own)
         for name in _named(dataset, split):
             part = dataset.split(name)
             total += len(part)
@@ -184,7 +184,7 @@ def trained_on(run: Run, dataset: Dataset, split: str) -> str | None:
     )
 
 
-def _learned(run: Run, own: Dataset) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+def learned_of(run: Run, own: Dataset) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Of its dataset's training and validation pictures: which a run was trained on, and by which its weights were
     chosen."""
     splits = [own.split(name) for name in _teaching(own)]

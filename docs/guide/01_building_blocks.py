@@ -226,7 +226,7 @@ else:
     assert evaluation.accuracy > 0.80  # of digits in fonts that it never saw
 
 # %% [markdown]
-# Two epochs, as in the quick form, stay a little above 99 %. The recipe in full takes about a minute on two cores and
+# Two epochs, as in the quick form, stay a little above 99 %. The recipe in full takes one to four minutes on two cores and
 # passes **99.5 %**; what five seeds reached stands in [results](../results.md), and `python benchmarks/demo_seeds.py`
 # prints it. The guide of 2017 reports 99.51 % after "a few hours".
 

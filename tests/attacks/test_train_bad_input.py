@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deeper import checkpoint
+from deeper.cli import main
 from deeper.errors import RunError
 from deeper.records import info as dataset_info
 from deeper.runs import Run, train
@@ -68,9 +69,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_clear_line(case, small_dataset, tmp_path):
+def test_one_clear_line(case, small_dataset, tmp_path, monkeypatch, capsys):
     words, code, parts = CASES[case]
-    done = deeper("train", *[str(small_dataset.path) if word == "DATASET" else word for word in words], cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *[str(small_dataset.path) if word == "DATASET" else word for word in words]])
+    said = capsys.readouterr()
+    done = subprocess.CompletedProcess([], ended.value.code, said.out, said.err)
     assert_one_line(done, code, *parts)
     assert not list(tmp_path.glob("runs/*/checkpoints")), "nothing may be left behind that looks like a run"
 

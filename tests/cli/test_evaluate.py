@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from deeper.cli import main
+from deeper.inspection.suspects import Doubts, Suspect
 from deeper.prediction import Classifier
 from deeper.records import BuildOptions, Dataset, build, open_source
 from deeper.runs import evaluate_run
@@ -58,7 +60,8 @@ def test_the_report_for_people(run_deeper, place):
     text = done.stdout
     assert " % (" in text and "of 120; 95 % interval" in text and "balanced accuracy" in text
     assert "most confused" in text and "calibration error" in text and "3 surest of" in text and "next:" in text
-    assert "array:" in text or "test/" in text  # ids of the errors
+    listed = json.loads(run_deeper("evaluate", place / "good", place / "plain", "--json").stdout)["errors"]
+    assert sum(one["id"] in text for one in listed) >= min(3, len(listed)) > 0
 
 
 def test_the_json_says_the_same(run_deeper, place):
@@ -173,3 +176,19 @@ def test_a_series_is_told_from_a_run(capsys, place, verb, tmp_path):
     errors = capsys.readouterr().err
     assert left.value.code == 6 and errors.count("\n") == 1
     assert f"a series of runs, fold-0, fold-1, fold-2, …: name one, as {tmp_path / 'folds' / 'fold-0'}" in errors
+
+
+def test_leaks_of_another_dataset_are_no_matter_of_this_run(run_deeper, place, tmp_path):
+    """What lies in two of its splits was learned by nobody who never saw it."""
+    found = Suspect(id="a", split="test", given="1", confidence=0.5, reasons=("leak",))
+    shutil.copytree(place / "plain", tmp_path / "other")
+    Doubts(source="", dataset_hash="", pictures=9, judge="", judge_accuracy=1.0, weak=False, suspects=(found,)).write(
+        tmp_path / "other" / "labels"
+    )
+    done = run_deeper("evaluate", place / "good", tmp_path / "other")
+    assert done.returncode == 0 and "in another split too" not in done.stdout
+    # The same, of a network that says that it was trained there.
+    own = {"name": "other", "hash": Dataset(tmp_path / "other").info.hash, "counts": {"train": 40}}
+    write(tmp_path / "own", dataset=own)
+    done = run_deeper("evaluate", tmp_path / "own", tmp_path / "other")
+    assert done.returncode == 0 and "1 of these pictures lie in another split too" in done.stdout

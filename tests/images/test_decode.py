@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import struct
-import subprocess
 import sys
 import time
 import zlib
@@ -285,11 +284,6 @@ def test_photographs(data: Path) -> None:
         picture = images.decode(file, path.name)
         assert images.probe(file) == ("JPEG", *picture.shape)
         assert difference(picture, np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))) <= 3
-
-
-def test_no_torch() -> None:
-    code = "import sys, deeper.images; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_what_a_decoding_holds_at_once() -> None:

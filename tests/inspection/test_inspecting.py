@@ -270,26 +270,6 @@ def test_what_the_other_run_mends_and_what_it_breaks():
     assert found.interval[0] < found.difference < found.interval[1]
 
 
-def test_a_run_without_distortions_and_one_without_errors(lettered, judge, tmp_path):
-    options = {**QUICK, "validate_every": 12, "checkpoint_every": 12}
-    train(lettered, out=tmp_path / "plain", epochs=12, no_distort=("all",), options=options, quiet=True)
-    found = inspect(tmp_path / "plain", judge=judge)
-    assert found.evidence == () and found.policy is None
-    if found.wrong:
-        assert "without distortions" in found.verdict
-    pictures, names = letters(8, 1)
-    build(
-        open_source({"train": (pictures, names), "validation": (pictures, names)}),
-        tmp_path / "few",
-        options=BuildOptions(workers=1),
-    )
-    few = inspect(tmp_path / "plain", tmp_path / "few", judge=judge)
-    assert few.evaluation.total == 8
-    if not few.wrong:
-        assert few.verdict == "No errors: nothing to explain."
-    json.dumps(to_plain(few), allow_nan=False)
-
-
 def test_a_dataset_of_other_classes_is_refused(flipped, judge, small_dataset):
     with pytest.raises(UsageError, match="does not know"):
         inspect(flipped, small_dataset, judge=judge)

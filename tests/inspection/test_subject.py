@@ -7,9 +7,9 @@ import pytest
 
 from deeper.inspection import inspect
 from deeper.inspection.inspecting import _of_learned
-from deeper.inspection.subject import Subject, open_subject
+from deeper.inspection.subject import HELD_OUT, Subject, open_subject
 from deeper.records import BuildOptions, Dataset, build, open_source
-from deeper.runs import Fold, train
+from deeper.runs import Fold, evaluate_run, train
 from tests.inspection.conftest import QUICK
 from tests.inspection.glyphs import letters
 
@@ -85,3 +85,17 @@ def test_what_is_not_known_to_have_been_learned_is_not_said_to_be(flipped, lette
     subject = opened(flipped / "bundle", lettered, "train")
     assert subject.trained.all() and _of_learned(subject, True) == ""
     assert _of_learned(opened(flipped, None, "train"), True).startswith("The run trained on these pictures")
+
+
+def test_validation_of_a_fold_is_what_it_held_out(small_dataset, tmp_path):
+    options = {"batch": 50, "precision": "fp32"}
+    train(small_dataset, epochs=1, out=tmp_path / "run", quiet=True, options=options, fold=Fold(index=0, count=3))
+    held = evaluate_run(tmp_path / "run", split="validation")
+
+    def opened(source, split):
+        return open_subject(tmp_path / "run", source, split=split, checkpoint=None, device="cpu", model=None).chosen
+
+    for split in ("validation", None):
+        assert opened(None, split).name == HELD_OUT and opened(None, split).ids == held.ids
+    # Named as a dataset, its splits are what they are everywhere else.
+    assert opened(small_dataset, "validation").ids == small_dataset.split("validation").ids

@@ -58,9 +58,3 @@ def test_predict_many_streams_in_bounded_memory(folder, images):
     answers = list(itertools.islice(classifier.predict_many(endless()), 20))
     assert [one.label for one in answers] == [one.label for one in classifier(images[:20])]
     assert taken <= 24 + 8 + 1  # one batch answered from, and no more than one decoded ahead
-
-
-def test_importing_it_needs_no_torch():
-    code = "import sys, deeper.prediction; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

@@ -112,6 +112,16 @@ def test_by_keyboard_with_undo_search_and_a_killed_server(browser, tmp_path: Pat
     )
     assert "plant 5" in page.text_content("#spoken")
 
+    # A key that is held down decides once.
+    page.keyboard.down("x")
+    for _ in range(5):
+        page.wait_for_timeout(50)
+        page.keyboard.down("x")
+    page.keyboard.up("x")
+    wait_count(page, 4)
+    page.keyboard.press("z")
+    wait_count(page, 3)
+
     # Killed: the page says so, loses nothing, and goes on where it was with a new server.
     assert problems == []
     served.stop(signal.SIGKILL)

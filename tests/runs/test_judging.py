@@ -20,7 +20,7 @@ from deeper.records import BuildOptions, Dataset, Split, build, open_source
 from deeper.records import info as dataset_info
 from deeper.runs import Fold, Run, compare_runs, evaluate_run, judged_on, train
 from deeper.runs.interrupts import Interrupts
-from deeper.runs.judging import _learned
+from deeper.runs.judging import learned_of
 from deeper.training.events import EpochDone
 
 QUICK = {"batch": 50, "precision": "fp32", "report_every": 4, "checkpoint_every": 0.5, "keep": 9}
@@ -260,7 +260,7 @@ def test_a_name_that_was_trained_on_is_not_the_picture(taught, tmp_path, monkeyp
 def test_a_fold_and_a_share_are_trained_on_a_part(small_dataset) -> None:
     def counts(**given) -> tuple[int, int]:
         run = SimpleNamespace(config=SimpleNamespace(**{"fold": None, "share": None, **given}))
-        found = _learned(run, small_dataset).values()
+        found = learned_of(run, small_dataset).values()
         assert not any((learned & chosen).any() for learned, chosen in found)
         return sum(int(one.sum()) for one, _ in found), sum(int(one.sum()) for _, one in found)
 

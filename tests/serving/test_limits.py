@@ -262,7 +262,9 @@ def test_what_was_taken_is_answered_when_it_ends(served_run, pictures) -> None:
         )
         for one in opened:
             one.sendall(request)
-        time.sleep(0.05)
+        # Whoever comes after them is answered: by then the server has read what they asked.
+        with urllib.request.urlopen(f"{address}/livez", timeout=patient(30)):
+            pass
         process.send_signal(signal.SIGTERM)
         answers = []
         for one in opened:

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -202,3 +203,20 @@ def test_the_watcher_outlives_whatever_it_meets(caplog) -> None:
 
     asyncio.run(main())
     assert "looking for a better bundle failed" in caplog.text and "RuntimeError: odd" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["classes", "preprocess"])
+def test_a_bundle_of_other_classes_or_another_look_is_not_taken(run, pictures, caplog, what) -> None:
+    """Whoever asked for the model before would be told other things under the same name."""
+    hosted = Hosted("run", run, lambda path: Classifier(path, engine="torch"))
+    loaded = bundle.load(run / "bundle")
+    info = loaded.info
+    changed = {
+        "classes": {"classes": info.classes[::-1]},
+        "preprocess": {"preprocess": replace(info.preprocess, mean=(0.9,) * info.preprocess.channels)},
+    }[what]
+    given = {"classes": info.classes, "preprocess": info.preprocess, "architecture": info.architecture}
+    weights = loaded.model.state_dict()
+    bundle.save(run / "bundle", weights=weights, pictures=pictures[:2], **{**given, **changed})
+    assert not hosted.exchange() and hosted.current.number == 1
+    assert "restart the server for it" in caplog.records[-1].facts["reason"]

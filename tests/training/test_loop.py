@@ -22,7 +22,7 @@ from deeper.training.optimizers import Sgd
 from deeper.training.options import Options
 from deeper.training.schedules import Constant
 from deeper.training.state import State
-from deeper.training.stepping import Feed
+from deeper.training.stepping import Feed, Stepper
 
 OPTIONS = Options(batch=4, epochs=10, optimizer=Sgd(rate=0.01), schedule=Constant())
 
@@ -61,18 +61,20 @@ class Half:
     accuracy = 0.5
 
 
+FEED = Feed(
+    pictures=Grey(),
+    distorter=Distorter((), seed=0, size=(4, 4)),
+    normalise=lambda images: images,
+    sample=torch.zeros(1, 1, 4, 4),
+    classes=2,
+    precision="fp32",
+)
+
+
 def events(options: Options, state: State, saving: float = 0.0) -> list[Event]:
     """All of a training. `saving`: seconds that a checkpoint takes."""
-    feed = Feed(
-        pictures=Grey(),
-        distorter=Distorter((), seed=0, size=(4, 4)),
-        normalise=lambda images: images,
-        sample=torch.zeros(1, 1, 4, 4),
-        classes=2,
-        precision="fp32",
-    )
     found = []
-    for event in loop(state, feed, evaluate=lambda model, size: Half(), pictures=Grey().take):
+    for event in loop(state, FEED, evaluate=lambda model, size: Half(), pictures=Grey().take):
         if isinstance(event, CheckpointDue):
             time.sleep(saving)
             saved.append((state.facts(), {name: tensor.clone() for name, tensor in state.tensors().items()}))
@@ -158,3 +160,18 @@ def test_a_checkpoint_that_is_not_finite_is_passed_over(small_dataset, tmp_path,
     assert "checkpoint of step 12 are not finite; taking the one before" in capsys.readouterr().err
     assert (out / "bundle" / "weights.safetensors").read_bytes() == before
     assert Run(out).load("last").step == 12
+
+
+@pytest.mark.parametrize(("most", "moved"), [(1.0, 1.0), (None, 10.0), (20.0, 10.0)])
+def test_a_long_gradient_is_cut_to_the_norm_that_is_asked_for(most: float | None, moved: float) -> None:
+    options = replace(OPTIONS, optimizer=Sgd(rate=0.5, momentum=0.0, weight_decay=0.0), clip_norm=most)
+    model = Linear()
+    state = State(model, options, steps=5, device="cpu")
+    stepper = Stepper(state, FEED)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    model.layer.weight.grad[0, :4] = 5.0  # of norm 10
+    stepper.move()
+    change = torch.cat([(weight.detach() - old).flatten() for weight, old in zip(model.parameters(), before)])
+    assert float(change.norm()) == pytest.approx(0.5 * moved, rel=1e-5)

@@ -27,6 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CXX", str(compiler))
 
 
+@pytest.mark.usefixtures("quick")
 def test_built_once(tmp_path: Path) -> None:
     assert kernels.prepare() is None and library.active() is not None
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "kernels").iterdir()}
