@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -22,6 +23,10 @@ _LINGER = 3.0
 # Bytes that are read at once. asyncio's own 256 KiB are more than the C library keeps at hand: memory would be mapped anew
 # for every read, which is a sixth of what a refusal of 60 kB costs.
 _PIECE = 64 << 10
+
+
+# (bytes that have come, most bytes of a head) → the answer to the request that begins there, and its size; or None.
+Shed: TypeAlias = Callable[[bytes, int], tuple[bytes, int] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +116,14 @@ class Patient(H11Protocol):
     """Closes connections that dribble, those that never read, and those beyond the limit; see `patient`."""
 
     limits: Limits
+    shed: Shed
     half_open: Lingering
     _timer: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _began = 0.0
     _came = 0
+    _passing = 0
+    """Bytes still to come of a request that was refused unread."""
 
     def connection_made(self, transport: Any) -> None:
         if len(self.connections) >= self.limits.connections:
@@ -129,6 +137,9 @@ class Patient(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self.half_open.lingering:
             return
+        data = self._unshed(data)
+        if not data:
+            return
         if self._timer is None and not self._whole():
             self._expect()
         self._came += len(data)
@@ -140,6 +151,29 @@ class Patient(H11Protocol):
         if not self.transport.is_closing():
             super().data_received(data)
         self._settle()
+
+    def _unshed(self, data: bytes) -> bytes:
+        """What of `data` is to be read: without the requests that are refused unread, and answered here."""
+        while data and not self.transport.is_closing():
+            if not self._passing:
+                between = self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE
+                answered = (
+                    self.shed(data, self.limits.header_bytes) if between and not self.conn.trailing_data[0] else None
+                )
+                if answered is None:
+                    return data
+                answer, self._passing = answered
+                self._unset_keepalive_if_required()
+                self.transport.write(answer)
+            passed = min(self._passing, len(data))
+            self._passing -= passed
+            data = data[passed:]
+            if not self._passing:
+                self._settle()
+            elif self._timer is None:
+                self._expect()
+            self._came += passed
+        return data
 
     def on_response_complete(self) -> None:
         self.half_open.flush()  # only what the client has not taken by then is watched
@@ -208,6 +242,8 @@ class Patient(H11Protocol):
         if self.transport.is_closing():
             return
         state = self.conn.their_state
+        if self._passing:
+            return
         if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):
             if self._timer is None:
                 self._expect()
@@ -242,10 +278,11 @@ class Patient(H11Protocol):
             self._timer = None
 
 
-def patient(wanted: Limits) -> type[Patient]:
-    """The protocol with these limits."""
+def patient(wanted: Limits, shedding: Shed = lambda data, most: None) -> type[Patient]:
+    """The protocol with these limits. `shedding`: as `Guard.shed`."""
 
     class Limited(Patient):
         limits = wanted
+        shed = staticmethod(shedding)
 
     return Limited

@@ -9,8 +9,10 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -19,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deeper.web.body import WHOLE, Refused
 from deeper.web.logs import REQUEST, facts
+from deeper.web.shedding import plain_post
 
 LOG = logging.getLogger("deeper.web")
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
@@ -89,7 +92,8 @@ class Guard:
     """Wraps `app`. `hosts`: further names under which clients may ask (a proxy's, a machine's); loopback names are
     always allowed, `*` allows all. `origins`: other origins whose pages may ask (CORS); none by default. `token`: a bearer
     token that every request must bring but health probes and those for paths of which `public(path)` is true.
-    `admit(method)`: raises `Refused` where nothing of the kind can be taken on; asked before the request is routed.
+    `admit(method)`: raises `Refused` where nothing of the kind can be taken on; asked before the request is routed, and
+    of plain ones before they are read (`shed`).
     `noted(method, path, status, seconds)`: called for each answer; seconds from the request, with its body where that was
     read, to the answer.
     """
@@ -165,6 +169,34 @@ class Guard:
             self.noted(scope["method"], scope["path"], status, seconds)
             _log(scope, status, seconds)
 
+    def shed(self, data: bytes, most: int) -> tuple[bytes, int] | None:
+        """Where nothing can be taken on: the whole answer to the plain request at the beginning of `data`, and how many
+        bytes that has, head and body. None: it is to be read. `most`: bytes of a head.
+
+        What every answer has (Host, token, request id, the log) is as it is for the others.
+        """
+        try:
+            self.admit("POST")
+            return None
+        except Refused as error:
+            refused = error
+        began = time.perf_counter()
+        request = plain_post(data, most)
+        if request is None or self.origins:
+            return None
+        path = unquote(request.target.partition(b"?")[0].decode("ascii"))
+        scope: Scope = {"type": "http", "method": "POST", "path": path, "headers": request.headers}
+        if self._refusal(Request(scope)) is not None:
+            return None
+        identity = _identity(Headers(scope=scope).get("x-request-id", ""))
+        head, body = _written(refused.status, refused.message, tuple(refused.headers.items()))
+        seconds = time.perf_counter() - began
+        self.noted("POST", path, refused.status, seconds)
+        before = REQUEST.set(identity)
+        _log(scope, refused.status, seconds)
+        REQUEST.reset(before)
+        return b"%sx-request-id: %s\r\n\r\n%s" % (head, identity.encode(), body), request.size
+
     def _refusal(self, request: Request) -> Response | None:
         if "transfer-encoding" in request.headers and "content-length" in request.headers:
             # Somewhere on the way the two may be read differently, and a second request seen inside the first.
@@ -208,6 +240,14 @@ def _take_apart(scope: Scope) -> None:
     scope["raw_path"] = b"/" + raw.partition(b"/")[2]
     others = [pair for pair in scope["headers"] if pair[0] != b"host"]
     scope["headers"] = [*others, (b"host", host.encode("latin-1", "replace"))]
+
+
+@lru_cache(maxsize=16)
+def _written(status: int, message: str, headers: tuple[tuple[str, str], ...]) -> tuple[bytes, bytes]:
+    """An error as it leaves, but for the request's id: its head, not ended yet, and its body."""
+    answer = error_response(status, message, dict(headers))
+    lines = b"".join(b"%s: %s\r\n" % line for line in (*answer.raw_headers, *_HEADERS))
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() + lines, bytes(answer.body)
 
 
 def _identity(given: str) -> str:

@@ -43,6 +43,9 @@ class JsonLines(logging.Formatter):
 
 def log_as_json(stream: TextIO, level: int = logging.INFO) -> None:
     """Send everything that this process logs, warnings of Python included, to `stream` as JSON lines."""
+    # What no line here says, and every record would gather (the logging HOWTO's "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from deeper.errors import UsageError
 from deeper.web.connections import Limits, patient
+from deeper.web.guard import Guard
 
 # Connections that wait to be accepted.
 _BACKLOG = 1024
@@ -49,7 +50,7 @@ def server(app: ASGIApp, limits: Limits, ready: Callable[[], None] = lambda: Non
     """Not yet running. `ready`: called once it answers."""
     config = uvicorn.Config(
         app,
-        http=patient(limits),
+        http=patient(limits, app.shed) if isinstance(app, Guard) else patient(limits),
         ws="none",
         lifespan="on",
         log_config=None,
