@@ -13,6 +13,7 @@ import errno
 import fcntl
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -186,6 +187,13 @@ def sanitize_name(text: str, limit: int = 80) -> str:
     """
     name = re.sub(r"[^\w.-]+", "-", text).strip("-.")
     return os.fsencode(name)[:limit].decode("utf-8", "ignore") or "unnamed"
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """`path`, `path-2`, `path-3`, …: names for what may be there already."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.name}-{number}")
 
 
 def fsync_folder(path: Path) -> None:

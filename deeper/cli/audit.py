@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from deeper import files
 from deeper.cli.screen import bare_table, results
 from deeper.errors import UsageError, printable, typed
 
@@ -117,12 +118,7 @@ def _share(points: float | None) -> float | None:
 
 
 def _free_name(name: str) -> Path:
-    number = 1
-    while True:
-        path = Path("audits") / (name if number == 1 else f"{name}-{number}")
-        if not path.exists():
-            return path
-        number += 1
+    return next(path for path in files.numbered(Path("audits") / name) if not path.exists())
 
 
 def _print(console: Console, found: Audit) -> None:

@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from deeper import files
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -32,10 +34,7 @@ class Arguments:
 
 
 def _free(stem: str) -> Path:
-    number = 1
-    while (path := Path("runs") / (stem if number == 1 else f"{stem}-{number}")).exists():
-        number += 1
-    return path
+    return next(path for path in files.numbered(Path("runs") / stem) if not path.exists())
 
 
 def main(arguments: Arguments) -> None:

@@ -99,10 +99,7 @@ class _Aside:
 
     def __init__(self, dataset: Path) -> None:
         self.dataset, self.used = dataset, False
-        number = 1
-        while (folder := dataset / (DAMAGED if number == 1 else f"{DAMAGED}-{number}")).exists():
-            number += 1
-        self.folder = folder
+        self.folder = next(folder for folder in files.numbered(dataset / DAMAGED) if not folder.exists())
 
     def copy(self, name: str) -> None:
         """Keep a file as it is now; the dataset's own may then be replaced."""

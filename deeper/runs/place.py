@@ -59,9 +59,7 @@ def held(run: Path) -> Iterator[None]:
 
 def _made(out: Path | None, stem: str) -> tuple[Path, bool]:
     """The folder, there in any case, and whether it was not there before."""
-    number = 1
-    while True:
-        place = out or Path("runs") / (stem if number == 1 else f"{stem}-{number}")
+    for place in files.numbered(out or Path("runs") / stem):
         with files.storage(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -72,4 +70,4 @@ def _made(out: Path | None, stem: str) -> tuple[Path, bool]:
                     if place.is_dir():
                         return place, False
                     raise
-        number += 1
+    raise AssertionError("there is a number for every folder")

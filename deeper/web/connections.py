@@ -101,7 +101,7 @@ class Lingering:
     def close(self) -> None:
         """Half of it at first, where the client still sends; the second call closes in any case."""
         self.flush()
-        sending = self._protocol.conn.their_state in (h11.SEND_BODY, h11.ERROR)
+        sending = self._protocol.passing > 0 or self._protocol.conn.their_state in (h11.SEND_BODY, h11.ERROR)
         if self.lingering or self._transport.is_closing() or not sending:
             self._transport.close()
             self._protocol.watch_reading()
@@ -122,7 +122,7 @@ class Patient(H11Protocol):
     _stalled: asyncio.TimerHandle | None = None
     _began = 0.0
     _came = 0
-    _passing = 0
+    passing = 0
     """Bytes still to come of a request that was refused unread."""
 
     def connection_made(self, transport: Any) -> None:
@@ -153,27 +153,39 @@ class Patient(H11Protocol):
         self._settle()
 
     def _unshed(self, data: bytes) -> bytes:
-        """What of `data` is to be read: without the requests that are refused unread, and answered here."""
-        while data and not self.transport.is_closing():
-            if not self._passing:
-                between = self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE
-                answered = (
-                    self.shed(data, self.limits.header_bytes) if between and not self.conn.trailing_data[0] else None
-                )
-                if answered is None:
-                    return data
-                answer, self._passing = answered
-                self._unset_keepalive_if_required()
-                self.transport.write(answer)
-            passed = min(self._passing, len(data))
-            self._passing -= passed
-            data = data[passed:]
-            if not self._passing:
-                self._settle()
-            elif self._timer is None:
-                self._expect()
-            self._came += passed
-        return data
+        """What of `data` is to be read: without a request that is refused unread, and answered here. Of several at once
+        only the first is; h11 takes the others one by one, and waits for clients that do not read."""
+        if self.passing:
+            data = self._passed(data)
+        between = self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE
+        if (
+            not data
+            or not between
+            or self.conn.trailing_data[0]
+            or self.flow.write_paused
+            or self.transport.is_closing()
+        ):
+            return data
+        answered = self.shed(data, self.limits.header_bytes)
+        if answered is None:
+            return data
+        answer, self.passing = answered
+        first, _, rest = answer.partition(b"\r\n")
+        usual = b"".join(b"%s: %s\r\n" % pair for pair in self.server_state.default_headers)
+        self._unset_keepalive_if_required()
+        self.transport.write(b"%s\r\n%s%s" % (first, usual, rest))
+        return self._passed(data)
+
+    def _passed(self, data: bytes) -> bytes:
+        """What follows the request that was refused unread."""
+        count = min(self.passing, len(data))
+        self.passing -= count
+        if not self.passing:
+            self._settle()
+        elif self._timer is None:
+            self._expect()
+        self._came += count
+        return data[count:]
 
     def on_response_complete(self) -> None:
         self.half_open.flush()  # only what the client has not taken by then is watched
@@ -242,7 +254,7 @@ class Patient(H11Protocol):
         if self.transport.is_closing():
             return
         state = self.conn.their_state
-        if self._passing:
+        if self.passing:
             return
         if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):
             if self._timer is None:

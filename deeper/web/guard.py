@@ -180,9 +180,11 @@ class Guard:
             return None
         except Refused as error:
             refused = error
+        except Exception:
+            return None  # told where all other requests are
         began = time.perf_counter()
         request = plain_post(data, most)
-        if request is None or self.origins:
+        if request is None or self.origins or "connection" in refused.headers:
             return None
         path = unquote(request.target.partition(b"?")[0].decode("ascii"))
         scope: Scope = {"type": "http", "method": "POST", "path": path, "headers": request.headers}

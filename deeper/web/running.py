@@ -52,6 +52,7 @@ def server(app: ASGIApp, limits: Limits, ready: Callable[[], None] = lambda: Non
         app,
         http=patient(limits, app.shed) if isinstance(app, Guard) else patient(limits),
         ws="none",
+        loop="asyncio",
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -107,7 +107,7 @@ def test_it_is_refused_once_and_the_connection_goes_on(connection, place, caplog
         first = answer(connection)
         assert first.status == 503 and json.loads(first.body) == {"error": "no room; try again later"}
         assert first.headers["retry-after"] == "3" and first.headers["x-request-id"] == "mine"
-        assert first.headers["x-content-type-options"] == "nosniff"
+        assert first.headers["x-content-type-options"] == "nosniff" and first.headers["date"]
     assert desk.noted == [("POST", "/told", 503)] and desk.read == read  # before it is sent
     assert [(one.facts["path"], one.facts["status"]) for one in caplog.records if hasattr(one, "facts")] == [
         ("/told", 503)
@@ -173,6 +173,47 @@ def test_a_refused_connection_that_says_no_more_is_closed(connection) -> None:
     assert answer(connection).status == 503
     began = time.monotonic()
     assert connection.recv(1) == b"" and time.monotonic() - began < patient(8)
+
+
+@pytest.mark.parametrize("end", [b"", b"b", b"\x01"])
+def test_blanks_cost_no_more_than_their_number(end: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nX: a" + b" " * 30_000 + end + b"\r\nContent-Length: 0\r\n\r\n"
+    began = time.process_time()
+    assert (plain_post(head, 32 << 10) is None) is (end == b"\x01")
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("reads", [0, 40_000], ids=["nothing", "slowly"])
+def test_who_pipelines_without_reading_fills_no_memory(place, reads: int) -> None:
+    """Answers that nobody takes wait with the client, not here."""
+    (address, desk) = place
+    desk.full = True
+    with socket.create_connection(address, timeout=patient(10)) as one:
+        one.setblocking(False)
+        sent, ends = 0, time.monotonic() + 4
+        while time.monotonic() < ends:
+            try:
+                sent += one.send(post(length=0) * 1000)
+            except BlockingIOError:
+                time.sleep(0.05)
+            except ConnectionError:
+                break
+            if reads:
+                with contextlib.suppress(BlockingIOError):
+                    one.recv(reads // 20)
+        # What the system holds for both sides, and a little more: not what seconds of sending come to.
+        assert sent < 40 << 20 and len(desk.noted) < 40_000
+        desk.noted.clear()
+
+
+def test_who_still_sends_when_the_server_ends_has_the_answer() -> None:
+    with running() as (address, _):
+        one = socket.create_connection(address, timeout=patient(10))
+        one.sendall(post(length=10_000_000) + BODY)
+        time.sleep(0.3)
+        one.sendall(BODY)
+    with one:
+        assert answer(one).status == 503
 
 
 NAMES = st.sampled_from(
