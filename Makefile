@@ -34,7 +34,8 @@ $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 
 # torchvision and timm are compared with, never needed: without their own dependencies, beside the environment.
 $(VENV)/parity/timm: $(VENV)/.installed-dev
-	$(PIP) --no-deps --upgrade --target $(VENV)/parity torchvision==0.28.0 timm==1.0.31
+	rm -rf $(VENV)/parity
+	$(PIP) --no-deps --target $(VENV)/parity torchvision==0.28.0 timm==1.0.31
 	@touch $@
 
 # What is compared with: the versions that docs/results.md names.

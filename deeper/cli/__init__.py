@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if not verb:
             print(greeting())
-        elif verb == "help" and rest:
+        elif verb == "help" and rest[:1] and rest[0] in VERBS:
             _run(rest[0], ["--help"])
         elif verb in ("-h", "--help", "help"):
             print(help_text())

@@ -58,7 +58,7 @@ def main(arguments: Arguments) -> None:
         raise UsageError(f"--errors: wanted 0 or more, got {arguments.errors}")
     from deeper.inspection.suspects import leak_warning
     from deeper.records import Dataset
-    from deeper.runs import Run, evaluate_run, judged_on, trained_hash
+    from deeper.runs import Run, evaluate_run, judged_on, knows
 
     split = arguments.split or "test"
     source: Dataset | str | None = arguments.source
@@ -85,8 +85,7 @@ def main(arguments: Arguments) -> None:
     _headline(console, evaluation, arguments, split)
     dataset = source if isinstance(source, Dataset) else Run(arguments.run).dataset()
     # Of other pictures nothing was learned, wherever they lie besides.
-    learned = dataset.info.hash == trained_hash(arguments.run)
-    if learned and (warning := leak_warning(dataset.path, split)):
+    if (warning := leak_warning(dataset.path, split)) and knows(arguments.run, dataset):
         console.print(f"note: {warning}", soft_wrap=True)
     _classes(console, evaluation)
     _confusions(console, evaluation)

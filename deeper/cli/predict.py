@@ -103,7 +103,8 @@ def main(arguments: Arguments) -> None:
         raise UsageError("name at least one picture, folder or pattern, or - for a list on standard input")
     for stream in (sys.stdin, sys.stdout):
         # File names are bytes; those that are no UTF-8 pass through as they are.
-        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name == "utf-8":
+        given = stream is sys.stdin
+        if isinstance(stream, io.TextIOWrapper) and (given or codecs.lookup(stream.encoding).name == "utf-8"):
             stream.reconfigure(errors="surrogateescape")
     from deeper.cli.bar import bar
     from deeper.prediction import Classifier, Failed
@@ -173,7 +174,7 @@ def main(arguments: Arguments) -> None:
 def _uncopied(sorter: Sorter, frames: Frames, number: int, one: Prediction | Failed) -> str | None:
     """Copy it, where it is a prediction; why that failed, where it did: it stops nothing. `number`: of the picture."""
     from deeper.prediction import Failed
-    from deeper.prediction.classifier import told
+    from deeper.prediction.answers import told
 
     try:
         frame = frames.take(number)

@@ -95,8 +95,8 @@ def converting(format: str) -> Iterator[None]:
     except Exception as error:
         reason = printable(" ".join(str(error).split()), 200)
         raise BundleError(
-            f"{format} cannot take this network ({reason}); its forward must not branch on what it computes, nor fix "
-            "the number of pictures"
+            f"{format} cannot take this network ({reason}); a forward that branches on what it computes, or fixes the "
+            "number of pictures, cannot be exported"
         ) from error
 
 

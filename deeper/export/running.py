@@ -76,6 +76,8 @@ def torch_export_predictor(model: Path) -> Predict:
     """`torch.export`'s own way. Raises: BundleError."""
     try:
         module = torch.export.load(model).module()
+    except (MemoryError, PermissionError):
+        raise
     except Exception as error:  # of another version of torch, say
         raise BundleError(
             f"{printable(model)} cannot be opened by this torch ({printable(' '.join(str(error).split()), 160)}); make it "

@@ -9,7 +9,7 @@ from deeper.errors import SourceError
 from deeper.images import png
 
 #: What floats of 0..1 may lie above 1 or below 0 by, after somebody's arithmetic.
-_WHITE = 1e-3
+SLACK = 1e-3
 
 
 def as_picture(array: ArrayLike) -> NDArray[np.uint8]:
@@ -58,11 +58,11 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
 def are_shares(highest: float) -> bool:
     """Whether floats of which the highest is this are of 0..1, else of 0..255. Arithmetic leaves a white pixel a hair
     above 1; taken for 0..255 the picture would be black. Raises: SourceError, for what may mean both."""
-    if 1 + _WHITE < highest < 2:
+    if 1 + SLACK < highest < 2:
         raise SourceError(
             f"floats up to {highest:g}, which may mean 0..1 or 0..255; clip them (array.clip(0, 1)), or give uint8"
         )
-    return highest <= 1 + _WHITE
+    return highest <= 1 + SLACK
 
 
 def _to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -81,8 +81,8 @@ def _to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
         # Both are NaN when any pixel is.
         if not np.isfinite([low_value, high_value]).all():
             raise SourceError("pixels that are NaN or infinite; wanted finite ones from 0 to 1")
-        shares = high_value <= 1 + _WHITE
-        if low_value < (-_WHITE if shares else 0) or high_value > 255:
+        shares = high_value <= 1 + SLACK
+        if low_value < (-SLACK if shares else 0) or high_value > 255:
             raise SourceError(
                 f"pixels from {low_value:g} to {high_value:g}; wanted 0 to 1 (or 0 to 255); undo any normalisation"
             )

@@ -26,6 +26,8 @@ _MAX_SCANNED, _LEAST_SCAN = 4 << 30, 10
 _HARMLESS = re.compile(r": [1-8] extraneous bytes before marker 0xd9")
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+# Whose scans have all coefficients.
+_SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 # What ends the pixels of a scan: no stuffed byte, and no mark to restart at.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -94,6 +96,8 @@ def _said(data: bytes) -> tuple[int, int, str]:
             with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
                 named = {"L": "Gray", "CMYK": "CMYK"}.get(picture.mode, "YCbCr")
                 return picture.height, picture.width, named
+        except Image.DecompressionBombError:
+            raise SourceError("too many pixels; reduce it first") from None
         except (OSError, SyntaxError, ValueError):
             raise SourceError("damaged JPEG") from None
     return height, width, colorspace
@@ -117,17 +121,17 @@ def _mended(data: bytes) -> bytes:
     """The same file with numbers put right that some programs write wrong, that decoders ignore, and that libjpeg warns of:
     JFIF's version, Adobe's colour transform, and a scan's range of coefficients where there is but one."""
     result = bytearray(data)
-    components, progressive = 0, False
+    components, single = 0, False
     adobe: int | None = None
     for marker, start, end in _walked(data):
         body = data[start:end]
         if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) > 5:
             result[start + 5] = 1
-        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) > 11 and body[11] > 2:
+        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) > 11 and body[11] > 0:
             adobe = start + 11
         elif marker in _FRAMES and len(body) > 5:
-            components, progressive = body[5], marker in _PROGRESSIVE
-        elif marker == 0xDA and not progressive and len(body) > 3:
+            components, single = body[5], marker in _SEQUENTIAL
+        elif marker == 0xDA and single and len(body) > 3:
             result[end - 3 : end] = b"\x00\x3f\x00"
     if adobe is not None:
         result[adobe] = 2 if components == 4 else 1

@@ -27,7 +27,7 @@ from deeper.inspection.suggestion import without
 from deeper.inspection.suspects import leak_warning
 from deeper.inspection.writing import POLICY, refuse_strangers, write
 from deeper.records import Dataset
-from deeper.runs import evaluate_run, trained_hash
+from deeper.runs import evaluate_run, knows
 
 _TEST = "diagnosis only: choosing by this spends the test set"
 _BLIND = "No Grad-CAM: no layer of the network has a map with places to tell apart."
@@ -226,8 +226,8 @@ def _notes(subject: Subject, found: Examined, reason: str) -> list[str]:
         notes.append(f"Test pictures: {_TEST}.")
     if learned := _of_learned(subject, judge is not None):
         notes.append(learned)
-    learned_there = subject.dataset.info.hash == trained_hash(subject.path)
-    if learned_there and (warning := leak_warning(subject.dataset.path, subject.chosen.name)):
+    warning = leak_warning(subject.dataset.path, subject.chosen.name)
+    if warning and knows(subject.path, subject.dataset):
         notes.append(f"{warning[0].upper()}{warning[1:]}.")
     if found.examined < len(found.wrong):
         notes.append(f"{found.examined:,} of {len(found.wrong):,} errors were examined, drawn at random.")

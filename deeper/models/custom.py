@@ -35,12 +35,13 @@ class Wrapped(nn.Module):
         self._heads = tuple(
             layer for layer in module.modules() if isinstance(layer, nn.Linear) and layer.out_features == classes
         )
-        self._head = self._heads[-1:]
-        self._hook = self._head[0].register_forward_pre_hook(self._keep) if self._head else None
+        self._head: tuple[nn.Linear, ...] = ()
+        self._watched = self._heads[-1:]
+        self._hook = self._watched[0].register_forward_pre_hook(self._keep) if self._watched else None
 
     @property
     def head(self) -> nn.Linear | None:
-        """The layer that gives the logits; None where no `nn.Linear` does."""
+        """The layer that gives the logits; None where no `nn.Linear` does, or nobody has looked (`find_head`)."""
         return self._head[0] if self._head else None
 
     def find_head(self, images: Tensor) -> Output:
@@ -49,23 +50,29 @@ class Wrapped(nn.Module):
         made: dict[int, Tensor] = {}
 
         def note(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            made.pop(id(layer), None)  # in the order in which they ran last
             made[id(layer)] = output
 
-        hooks = [layer.register_forward_hook(note) for layer in self._heads]
+        weighted = [layer for layer in self.module.modules() if any(True for _ in layer.parameters(recurse=False))]
+        hooks = [layer.register_forward_hook(note) for layer in weighted]
         try:
             output: Output = self(images)
         finally:
             for hook in hooks:
                 hook.remove()
-        giving = [layer for layer in self._heads if made.get(id(layer)) is output.logits]
-        # Where something is done to the logits after it, the last that ran.
-        ran = [layer for layer in self._heads if id(layer) in made]
-        found = tuple((giving or ran)[-1:])
-        if found and found != self._head:
-            if self._hook is not None:
-                self._hook.remove()
-            self._head, self._hook = found, found[0].register_forward_pre_hook(self._keep)
-        return output
+        known = {id(layer): layer for layer in self._heads}
+        giving = [number for number, tensor in made.items() if tensor is output.logits]
+        self._head = tuple(known[number] for number in giving if number in known)[-1:]
+        # Where something is done to the logits after it, features are of the layer that ran last, if it can be the one.
+        watched = self._head or tuple(known[number] for number in [*made][-1:] if number in known)
+        if watched == self._watched:
+            return output
+        if self._hook is not None:
+            self._hook.remove()
+        self._watched = watched
+        self._hook = watched[0].register_forward_pre_hook(self._keep) if watched else None
+        again: Output = self(images)
+        return again
 
     def _keep(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._features = inputs[0]

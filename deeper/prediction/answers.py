@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeper.errors import DeeperError, printable
 from deeper.inference import softmax
 
 # Where the input is sound and the network undecided, what is said begins so.
@@ -86,3 +87,12 @@ class Named:
 @dataclass(frozen=True)
 class Pause:
     """Among pictures that come one after the other: there is none for now, so those that came are to be answered."""
+
+
+def told(error: Exception) -> str:
+    """Why a picture could not be used, in a line: an error of ours as it is; else what broke over it."""
+    if isinstance(error, DeeperError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    return f"cannot be read ({type(error).__name__}: {printable(error, 80)})"

@@ -27,12 +27,12 @@ from deeper.bundle.info import Info
 from deeper.engines import EngineName, Precision, open_engine
 from deeper.errors import DeeperError, SourceError, UsageError, printable
 from deeper.images import Preprocess, as_picture, png
-from deeper.images.arrays import are_shares
+from deeper.images.arrays import SLACK, are_shares
 from deeper.images.containers import exif_of, load, orientation
 from deeper.images.decode import turn
 from deeper.images.pixels import to_pixels
 from deeper.inference import BATCH, familiarity, softmax
-from deeper.prediction.answers import NO_CLASS, Failed, Named, Pause, Prediction
+from deeper.prediction.answers import NO_CLASS, Failed, Named, Pause, Prediction, told
 from deeper.prediction.views import averaged
 from deeper.records.encoding import read_file
 from deeper.records.workers import available_processors
@@ -120,7 +120,8 @@ class Classifier:
 
         One picture is a file name, a file's bytes, an opened file, a PIL image, or an array H × W or H × W × C. Several are a list (or
         any iterable) of such, sizes and kinds mixed, or an array N × H × W or N × H × W × C. **An array of three axes is
-        one picture if its last axis is 1, 3 or 4, else N grey ones.** Values: uint8, bool, integers 0..255, floats 0..1
+        one picture if its last axis is 1, 3 or 4, else N grey ones** (3 × H × W is asked about where the network takes
+        colour: its channels may come first). Values: uint8, bool, integers 0..255, floats 0..1
         or 0..255 (which of the two is decided once for all pictures of one array, one by one for those of a list).
 
         `on_error`: `raise`, or `skip`, which puts a `Failed` in the place of a picture that cannot be read.
@@ -135,7 +136,7 @@ class Classifier:
             if _is_one(pictures):
                 return self(pictures, on_error=on_error)
         if hasattr(pictures, "__array__"):
-            several = self._several(pictures)
+            several = self._several(np.asarray(pictures), asks=True)
             if several is None:
                 return next(self._stream([pictures], _known(on_error)))
             return list(self._stream(several, _known(on_error)))
@@ -164,18 +165,26 @@ class Classifier:
         Raises: SourceError, naming the picture; MissingExtraError, where reading it needs an optional package; UsageError,
         for a single picture.
         """
-        several = self._several(pictures) if hasattr(pictures, "__array__") else pictures
+        # Other arrays (of a file, say) are taken picture by picture: the whole may not fit into memory.
+        several = self._several(pictures) if isinstance(pictures, np.ndarray) else pictures
         if _is_one(pictures) or several is None:
             raise UsageError(
                 "predict_many takes several pictures; for one, call the classifier itself, or give a list of it"
             )
         return self._stream(several, _known(on_error))
 
-    def _several(self, pictures: Any) -> Iterable[Any] | None:
-        """The pictures, or names, of an array of several; None for an array that is one."""
-        array, fit = np.asarray(pictures), self.preprocess
+    def _several(self, array: NDArray[Any], asks: bool = False) -> Iterable[Any] | None:
+        """The pictures, or names, of an array of several; None for an array that is one. `asks`: raises SourceError, for
+        what may be one with its channels first."""
+        fit = self.preprocess
         if array.dtype.kind in "USO":
-            return list(array.tolist())
+            return list(np.atleast_1d(array).tolist())
+        if asks and array.ndim == 3 and array.shape[0] == fit.channels == 3 and array.shape[2] not in (1, 3, 4):
+            shape = "×".join(map(str, array.shape))
+            raise SourceError(
+                f"an array of {shape} may be one picture with its channels first or three grey ones; say which: "
+                "array.transpose(1, 2, 0), or array[..., None]"
+            )
         return _unstacked(array, fit.height, fit.width, fit.channels)
 
     def _stream(
@@ -298,15 +307,6 @@ class Classifier:
         )
 
 
-def told(error: Exception) -> str:
-    """Why a picture could not be used, in a line: an error of ours as it is; else what broke over it."""
-    if isinstance(error, DeeperError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "needs more memory than there is"
-    return f"cannot be read ({type(error).__name__}: {printable(error, 80)})"
-
-
 def _name(picture: Picture | Named | Failed, number: int) -> str:
     if isinstance(picture, (Named, Failed)):
         return picture.source
@@ -355,11 +355,6 @@ def _unstacked(array: NDArray[Any], height: int, width: int, channels: int) -> l
         )
     if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)):
         return None
-    if array.ndim == 3 and array.shape[0] == 3 and channels == 3:
-        raise SourceError(
-            f"an array of {shape} may be one picture with its channels first or three grey ones; say which: "
-            "array.transpose(1, 2, 0), or array[..., None]"
-        )
     if array.ndim not in (3, 4):
         raise SourceError(f"an array of {shape} is neither a picture nor pictures; wanted H×W, H×W×C, N×H×W or N×H×W×C")
     return _of_one_scale(array) if np.issubdtype(array.dtype, np.floating) and array.size else list(array)
@@ -370,11 +365,13 @@ def _of_one_scale(array: NDArray[np.floating[Any]]) -> list[NDArray[Any]]:
     Pictures that no scale fits have no part in it and stay as they are, to be refused one by one."""
     axes = tuple(range(1, array.ndim))
     lowest, highest = array.min(axes), array.max(axes)  # NaN where any pixel is
-    sound = (lowest >= 0) & (highest <= 255)
+    sound = (lowest >= -SLACK) & (highest <= 255)
     top = highest[sound].max(initial=0)
     if are_shares(float(top)):
         return list(array)
-    return [np.rint(one).astype(np.uint8) if fits else one for one, fits in zip(array, sound, strict=True)]
+    return [
+        np.rint(np.maximum(one, 0)).astype(np.uint8) if fits else one for one, fits in zip(array, sound, strict=True)
+    ]
 
 
 def _file(name: str | os.PathLike[str]) -> bytes:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from deeper.errors import SourceError, UsageError
-from deeper.prediction.answers import Failed, Named, Pause
-from deeper.prediction.classifier import told
+from deeper.prediction.answers import Failed, Named, Pause, told
 from deeper.prediction.video import is_video, read_ahead
 from deeper.records.sources.walk import Found, Walk, walk
 

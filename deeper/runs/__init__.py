@@ -9,8 +9,8 @@ from deeper.runs.interrupts import Interrupts as Interrupts
 from deeper.runs.judging import compare_runs as compare_runs
 from deeper.runs.judging import evaluate_run as evaluate_run
 from deeper.runs.judging import judged_on as judged_on
+from deeper.runs.judging import knows as knows
 from deeper.runs.judging import learned_of as learned_of
-from deeper.runs.judging import trained_hash as trained_hash
 from deeper.runs.learning_curve import LearningCurve as LearningCurve
 from deeper.runs.learning_curve import Point as Point
 from deeper.runs.learning_curve import learn_curve as learn_curve

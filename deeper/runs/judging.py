@@ -159,6 +159,16 @@ def trained_hash(run: Run | str | Path) -> str | None:
     return found
 
 
+def knows(run: Run | str | Path, dataset: Dataset) -> bool:
+    """Whether a run or bundle was trained on this dataset, or, of a run, on pictures that are in it."""
+    if dataset.info.hash == trained_hash(run):
+        return True
+    place = _place(run)
+    if not (isinstance(run, Run) or is_run(place)):
+        return False
+    return trained_on(run if isinstance(run, Run) else Run(place), dataset, ALL) is not None
+
+
 def trained_on(run: Run, dataset: Dataset, split: str) -> str | None:
     """How many pictures of a split (or `all`) a run was trained on, in words; None for none, and where the run's own
     dataset is gone."""

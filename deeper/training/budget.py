@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from deeper.batches import steps_per_epoch
-from deeper.training.course import Course, Sized, epochs_within, steps_of
+from deeper.training.course import Course, Sized, steps_of
 from deeper.training.pace import Pace
 
-_TRIED = 20
+# An epoch of a million pictures to a part of a step.
+_HALVED = 40
+_LONGEST = 1e9
 
 
 def steps_within(
@@ -25,25 +26,24 @@ def steps_within(
 
     `judging`: seconds of a validation at each stage. `validate_every`: epochs between two.
     """
-    between = [max(1, round(validate_every * steps_per_epoch(pictures, stage.batch))) for stage in stages]
 
-    def within(left: float, per_step: Sequence[float]) -> tuple[int, ...]:
-        epochs = epochs_within(stages, seconds=left, seconds_per_step=per_step, pictures=pictures)
+    def counts(epochs: float) -> tuple[int, ...]:
         return steps_of(stages, epochs=epochs, pictures=pictures)
 
-    def validations(course: Course) -> float:
+    def over(epochs: float) -> float:
+        """Seconds beyond those given; a step more is no matter, since counts are rounded."""
+        course = Course(stages, counts(epochs), pictures=pictures)
         ends = [0, *(leg.last for leg in course.legs)]
         done = [course.happened(end, validate_every) for end in ends]
-        return sum((after - before) * one for (before, after), one in zip(pairwise(done), judging, strict=True))
+        validations = sum((after - before) * one for (before, after), one in zip(pairwise(done), judging, strict=True))
+        return pace.seconds(course) + validations - seconds - max(pace.per_step(course))
 
-    # First as if every step paid its part of a validation, though a part of one never takes place; then as the
-    # validations and the frozen steps of these allow. That may go to and fro: the most that fits is kept.
-    counts = within(seconds, [step + one / every for step, one, every in zip(pace.each, judging, between, strict=True)])
-    found: tuple[int, ...] = ()
-    for _ in range(_TRIED):
-        course = Course(stages, counts, pictures=pictures)
-        spent = pace.seconds(course) + validations(course)
-        if spent <= seconds + max(pace.each) and sum(counts) > sum(found):  # counts are rounded
-            found = counts
-        counts = within(seconds - validations(course), pace.per_step(course))
-    return found or counts
+    # Longer trainings never cost less, but not in proportion: validations come one at a time, and of the steps some may
+    # be of the head alone. So it is searched.
+    few, many = 0.0, 1.0
+    while over(many) <= 0 and many < _LONGEST:
+        few, many = many, 2 * many
+    for _ in range(_HALVED):
+        middle = (few + many) / 2
+        few, many = (middle, many) if over(middle) <= 0 else (few, middle)
+    return counts(few)

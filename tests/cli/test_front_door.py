@@ -87,6 +87,7 @@ def test_every_command_that_is_shown_can_be_typed(text: str) -> None:
     ("words", "says"),
     [
         ("tarin mnist", "no such verb; did you mean 'train'?"),
+        ("helpp", "no such verb"),
         ("train --epoch 3 mnist", "there is no option --epoch; did you mean --epochs? (see deeper train --help)"),
         ("train -e 3 mnist", "there is no option -e"),
         ("train a b c", "nothing more was wanted, got b, c"),
@@ -174,3 +175,9 @@ def test_an_option_that_would_be_ignored_is_refused(words: str, says: str, capsy
     with pytest.raises(SystemExit) as ended:
         main(words.split())
     assert ended.value.code == 2 and says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["help trian", "help --help", "help parsing", "help help", "help"])
+def test_help_of_no_verb_is_the_whole_help(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(words.split())
+    assert capsys.readouterr().out.strip() == help_text()

@@ -270,11 +270,13 @@ def written_wrongly(kind: str) -> bytes:
     else:
         first = data.index(b"\xff\xe0")
         length = 2 + int.from_bytes(data[first + 2 : first + 4], "big")
-        data[first : first + length] = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x05"
+        data[first : first + length] = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + (
+            b"\x02" if kind == "transform of four" else b"\x05"
+        )
     return bytes(data)
 
 
-@pytest.mark.parametrize("kind", ["scan", "version", "transform"])
+@pytest.mark.parametrize("kind", ["scan", "version", "transform", "transform of four"])
 @pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
 def test_numbers_written_wrongly_are_no_damage_and_hide_none(kind: str, end: bytes) -> None:
     """libjpeg tells its first warning alone: one that is passed over must not take others with it."""

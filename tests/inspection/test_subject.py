@@ -98,4 +98,4 @@ def test_validation_of_a_fold_is_what_it_held_out(small_dataset, tmp_path):
     for split in ("validation", None):
         assert opened(None, split).name == HELD_OUT and opened(None, split).ids == held.ids
     # Named as a dataset, its splits are what they are everywhere else.
-    assert opened(small_dataset, "validation").ids == small_dataset.split("validation").ids
+    assert list(opened(small_dataset, "validation").ids) == list(small_dataset.split("validation").ids)

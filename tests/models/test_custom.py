@@ -37,6 +37,40 @@ class AuxiliaryLast(nn.Module):
         y = self.body(x)
         return (self.head(y), self.aux(y)) if self.training else self.head(y)
 
+class LogSoftmax(AuxiliaryLast):
+    # Both run; the logits are made of the first, which runs last.
+    def forward(self, x):
+        y = self.body(x)
+        self.aux(y)
+        return torch.log_softmax(self.head(y), 1)
+
+class ConvolutionHead(nn.Module):
+    # A gate is as wide as there are classes.
+    def __init__(self, classes):
+        super().__init__()
+        self.gate = nn.Linear(1, classes)
+        self.last = nn.Conv2d(1, classes, 8)
+
+    def forward(self, x):
+        gate = self.gate(x.mean((2, 3)))
+        return self.last(x).flatten(1) * gate.sigmoid()
+
+class Reversed(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.body = nn.Linear(5, classes), nn.Linear(64, 5)
+
+    def forward(self, x):
+        return self.first(self.body(x.flatten(1)))
+
+class TokensLast(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head, self.body, self.tokens = nn.Linear(5, classes), nn.Linear(64, 5), nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.head(self.body(x.flatten(1)) + self.tokens(x[:, 0]).mean((1, 2))[:, None])
+
 class Doubling(nn.Module):
     def __init__(self, classes):
         super().__init__()
@@ -204,3 +238,18 @@ def test_what_a_network_does_otherwise_is_told_before_training(name: str, messag
     Path("user_scripts.py").write_text("raise SystemExit(2)")
     with pytest.raises(UsageError, match=message):
         make(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "features"),
+    [("user_nets:LogSoftmax", None, 5), ("user_nets:ConvolutionHead", None, 3), ("user_nets:Reversed", "first", 5)],
+)
+def test_where_no_layer_gives_the_logits_nothing_is_guessed(name: str, head: str | None, features: int) -> None:
+    model = make(name).eval()
+    assert model.head is (getattr(model.module, head) if head else None)
+    assert model(IMAGES).features.shape == (2, features)
+
+
+def test_a_layer_that_comes_last_and_runs_on_tokens_is_no_head() -> None:
+    model = make("user_nets:TokensLast").eval()
+    assert model.head is model.module.head and model(IMAGES).features.shape == (2, 5)

@@ -327,3 +327,22 @@ def test_channels_first_for_a_colour_network_is_asked_about(tmp_path) -> None:
     with pytest.raises(SourceError, match=r"channels first or three grey ones.*transpose\(1, 2, 0\)"):
         classifier(np.zeros((3, 28, 28), np.uint8))
     assert len(classifier(np.zeros((3, 28, 28, 1), np.uint8))) == 3
+    # Who says that they are several is not asked, whatever their number.
+    assert [len(list(classifier.predict_many(np.zeros((count, 28, 28), np.uint8)))) for count in (2, 3)] == [2, 3]
+
+
+def test_predict_many_takes_arrays_of_a_file_picture_by_picture(classifier, images) -> None:
+    class Lazy:
+        """As of h5py: the whole is asked for by nobody."""
+
+        def __array__(self, *given: object, **named: object) -> np.ndarray:
+            raise AssertionError
+
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, number: int) -> np.ndarray:
+            return images[:2][number]
+
+    assert len(list(classifier.predict_many(Lazy()))) == 2
+    assert [one.source for one in classifier.predict_many(np.array("nowhere.png"), on_error="skip")] == ["nowhere.png"]

@@ -89,3 +89,15 @@ def test_frozen_epochs_are_so_many_whatever_the_time():
     # Two epochs, forty steps, all at the first stage here: three quarters of 0.1 seconds saved of each.
     assert sum(long) - sum(bare) == pytest.approx(40 * 0.075 / 0.25, abs=2)
     assert sum(short) > sum(within(30.0, judging=(0.0, 0.0)))
+
+
+@pytest.mark.parametrize("frozen", [10, 300, 1000, 5000])
+@pytest.mark.parametrize("judging", [0.0, 7.0])
+def test_many_frozen_steps_are_not_beyond_it(frozen, judging):
+    """More than fit as whole steps: priced one way, then the other, the search would go to and fro."""
+    one = (Sized(height=50, width=50, batch=50, share=1.0),)
+    pace = {"head_only": 0.2, "frozen": lambda course: frozen}
+    (count,) = within(500.0, each=(1.0,), judging=(judging,), stages=one, **pace)
+    course = Course(one, (count,), pictures=1000)
+    spent = Pace(each=(1.0,), **pace).seconds(course) + course.happened(count, 1.0) * judging
+    assert 500 - judging - 2 <= spent <= 502

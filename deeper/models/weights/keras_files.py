@@ -64,12 +64,16 @@ def read_keras(path: Path) -> Opened:
         with h5py.File(source, "r") as file:
             form, found = ("Keras 3", _numbered) if "layers" in file else ("Keras' HDF5", _legacy)
             tensors: dict[str, Tensor] = {}
+            total = 0
             for name, array in found(h5py, file, path):
                 if name in tensors:
                     raise WeightsError(
                         f"the weights {printable(path)} have {printable(name, 80)} twice: layers of a model inside the model "
                         "bear the names of others; save the inner model alone (base.save_weights('NAME.h5'))"
                     )
+                total += array.nbytes
+                if total > LARGEST:
+                    raise damaged(path, "it unpacks to more than any Inception has")
                 tensors[name] = torch.from_numpy(array)
             left = tuple(name for name in ("optimizer", "optimizer_weights") if name in file)
     except WeightsError:

@@ -114,7 +114,7 @@ def _torch(tensors: Mapping[str, Tensor], name: str) -> Recognised:
         source=source,
         model=family.model,
         classes=_length(last),
-        channels=_channels(tensors.get(family.first), 1),
+        channels=_channels(tensors.get(family.first), 1, name),
         arguments=arguments,
     )
 
@@ -138,7 +138,7 @@ def _keras(tensors: dict[str, Tensor], name: str) -> Recognised:
         source="keras",
         model=model,
         classes=_length(tensors.get("predictions/bias")),
-        channels=_channels(tensors.get(f"{first}/kernel"), 2),
+        channels=_channels(tensors.get(f"{first}/kernel"), 2, name),
         arguments={"gamma": True} if any(key.endswith("/gamma") for key in tensors) else {},
     )
 
@@ -160,7 +160,7 @@ def _slim(tensors: Mapping[str, Tensor], name: str) -> Recognised:
     if model == "inception_v2" and not any(key.endswith("depthwise_weights") for key in tensors):
         arguments["separable_stem"] = False
     return Recognised(
-        source="slim", model=model, classes=_length(last), channels=_channels(first, 2), arguments=arguments
+        source="slim", model=model, classes=_length(last), channels=_channels(first, 2, name), arguments=arguments
     )
 
 
@@ -168,10 +168,11 @@ def _length(last: Tensor | None) -> int | None:
     return int(last.shape[0]) if last is not None and last.ndim and last.shape[0] >= 2 else None
 
 
-def _channels(first: Tensor | None, axis: int) -> int:
+def _channels(first: Tensor | None, axis: int, file: str) -> int:
     if first is not None and first.ndim == 4 and first.shape[axis] > _MOST_CHANNELS:
         raise WeightsError(
-            f"an input layer of {first.shape[axis]:,} channels, more than pictures have ({_MOST_CHANNELS})"
+            f"the weights {printable(file)} have an input layer of {first.shape[axis]:,} channels, more than pictures have "
+            f"({_MOST_CHANNELS}); take a sound copy"
         )
     return int(first.shape[axis]) if first is not None and first.ndim == 4 and first.shape[axis] >= 1 else 3
 

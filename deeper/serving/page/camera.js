@@ -49,6 +49,11 @@ export function startCamera() {
         return;
       }
       stream = opened;
+      if (document.hidden) {
+        stop();
+        tell("live-nothing", "camera");
+        return;
+      }
     } catch (error) {
       if (mine === opening) refuse(reason(error));
       return;

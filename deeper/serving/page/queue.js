@@ -48,7 +48,7 @@ async function work() {
     try {
       await askAbout(entry);
     } catch (error) {
-      Object.assign(entry, { status: "failed", problem: "The answer could not be read." });
+      if (entry.status !== "done") Object.assign(entry, { status: "failed", problem: "The answer could not be read." });
       tell("entry", entry);
       console.error(error);
     }

@@ -251,3 +251,13 @@ def test_a_file_is_told_by_what_is_in_it(arrays: dict[str, dict[str, np.ndarray]
     with zipfile.ZipFile(path, "w") as zipped:
         zipped.write(three(tmp_path / "b.weights.h5", arrays), "model.weights.h5")
     same(path, arrays)
+
+
+def test_all_arrays_together_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeper.models.weights.keras_files.LARGEST", 1 << 20)
+    with h5py.File(tmp_path / "a.weights.h5", "w") as file:
+        for number in range(4):
+            group = file.create_group(f"layers/dense_{number}/vars")
+            group.attrs["name"] = f"dense_{number}"
+            group.create_dataset("0", shape=(100_000,), dtype="f4", chunks=True, compression="gzip")
+    refused(tmp_path / "a.weights.h5", "it unpacks to more than any Inception has")
