@@ -128,7 +128,7 @@ def _choice(
     drawn, count = dataset.info.drawn, dataset.info.count
     sizes = {name: one.count for name, one in dataset.info.splits.items()}
     if split is None and {"validation", "test"} <= drawn.keys():
-        taught = [run for run in runs if trained_hash(run) == dataset.info.hash]
+        taught = [run for run in runs if _trained_hash(run) == dataset.info.hash]
         if not taught or not sizes.get("test"):
             notice(f"{printable(source)} has no splits of its own: all of its {count:,} pictures are judged")
             return dataset, ALL
@@ -150,7 +150,7 @@ def _place(run: Run | str | Path) -> Path:
     return run.path if isinstance(run, Run) else Path(run)
 
 
-def trained_hash(run: Run | str | Path) -> str | None:
+def _trained_hash(run: Run | str | Path) -> str | None:
     """Of the dataset that a run or bundle was trained on; None where it does not say."""
     place = _place(run)
     if isinstance(run, Run) or is_run(place):
@@ -161,7 +161,7 @@ def trained_hash(run: Run | str | Path) -> str | None:
 
 def knows(run: Run | str | Path, dataset: Dataset) -> bool:
     """Whether a run or bundle was trained on this dataset, or, of a run, on pictures that are in it."""
-    if dataset.info.hash == trained_hash(run):
+    if dataset.info.hash == _trained_hash(run):
         return True
     place = _place(run)
     if not (isinstance(run, Run) or is_run(place)):

@@ -90,17 +90,6 @@ def steps_of(stages: Sequence[Sized], *, epochs: float, pictures: int) -> tuple[
     return tuple(max(1, round(stage.share * epochs * steps_per_epoch(pictures, stage.batch))) for stage in stages)
 
 
-def epochs_within(
-    stages: Sequence[Sized], *, seconds: float, seconds_per_step: Sequence[float], pictures: int
-) -> float:
-    """Epochs that fit into so many seconds, when a step of each stage takes `seconds_per_step`."""
-    one = sum(
-        stage.share * steps_per_epoch(pictures, stage.batch) * each
-        for stage, each in zip(stages, seconds_per_step, strict=True)
-    )
-    return max(0.0, seconds) / one
-
-
 def describe_stages(stages: Sequence[Sized], steps: Sequence[int], seconds_per_step: Sequence[float]) -> str:
     """One line that says what each size amounts to. `seconds_per_step`: as measured, 0 where it was not."""
     spent = [count * each for count, each in zip(steps, seconds_per_step, strict=True)]

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeper.errors import UsageError
-from deeper.training.course import Course, Sized, epochs_within, sized, steps_of
+from deeper.training.budget import steps_within
+from deeper.training.course import Course, Sized, sized
 from deeper.training.options import Options
+from deeper.training.pace import Pace
 from deeper.training.recipes import load, names
 from deeper.training.schedules import Cosine, OneCycle
 from deeper.training.stages import Stage, parse_stages
@@ -189,8 +191,9 @@ def test_a_budget_is_kept(parts, seconds, each) -> None:
         for number, part in enumerate(parts)
     ]
     costs = each[: len(stages)]
-    epochs = epochs_within(stages, seconds=seconds, seconds_per_step=costs, pictures=10_000)
-    steps = steps_of(stages, epochs=epochs, pictures=10_000)
+    none = [0.0] * len(stages)
+    pace = Pace(each=costs)
+    steps = steps_within(stages, seconds=seconds, pace=pace, judging=none, validate_every=1.0, pictures=10_000)
     took = sum(count * cost for count, cost in zip(steps, costs, strict=True))
     # Whole steps, and at least one of each.
     assert took <= seconds + sum(costs)
