@@ -6,7 +6,7 @@
 #   docker run --rm -p 127.0.0.1:8000:8000 -v deeper:/work deeper serve runs/photos --host 0.0.0.0
 FROM python:3.12-slim
 
-# simplejpeg, PyTorch and the other wheels bring their libraries; a C++ compiler makes the Inceptions train quicker.
+# simplejpeg, PyTorch and the other wheels bring their libraries; a C++ compiler makes training quicker.
 RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /source

@@ -9,6 +9,7 @@ the machine disturbs little; with more it is wall-clock time, to be believed onl
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deeper.models import Architecture, create, set_noise
+from deeper.models import Architecture, create, kernels, set_noise
 
 Step = Callable[[], None]
 
@@ -66,8 +67,9 @@ def plain(batch: int, *, bf16: bool = False) -> Step:
     return step
 
 
-def ours(batch: int, *, keyed: bool = True) -> Step:
-    """The catalog's network as the training loop runs it: bf16, channels-last, AdamW. `keyed`: our dropout masks."""
+def ours(batch: int, *, keyed: bool = True, compiled: bool = True) -> Step:
+    """The catalog's network as the training loop runs it: bf16, channels-last, AdamW. `keyed`: our dropout masks;
+    `compiled`: our kernel for its first layers."""
     model = create(Architecture(model="nielsen", classes=10, channels=1, height=28, width=28)).train()
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images, labels = data(batch)
@@ -80,11 +82,12 @@ def ours(batch: int, *, keyed: bool = True) -> Step:
         done += 1
         if keyed:
             set_noise(model, 0, done)
-        with torch.autocast("cpu", torch.bfloat16):
-            output = model(images)
-        loss = F.cross_entropy(output.logits.float(), labels)
-        optimizer.zero_grad()
-        loss.backward()
+        with contextlib.nullcontext() if compiled else kernels.switched_off():
+            with torch.autocast("cpu", torch.bfloat16):
+                output = model(images)
+            loss = F.cross_entropy(output.logits.float(), labels)
+            optimizer.zero_grad()
+            loss.backward()
         optimizer.step()
 
     return step
@@ -94,17 +97,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--profile", action="store_true", help="print where our step at 256 spends its time")
+    parser.add_argument("--profile", action="store_true", help="print where our step at 512 spends its time")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
+    if (reason := kernels.prepare()) is not None:
+        print(f"our kernels are off: {reason}")
     clock = time.thread_time if arguments.threads == 1 else time.perf_counter
     steps: dict[str, tuple[int, Step]] = {
         "plain fp32, batch 128": (128, plain(128)),
         "plain bf16 channels-last, batch 128": (128, plain(128, bf16=True)),
         "ours, batch 128": (128, ours(128)),
         "ours, batch 256": (256, ours(256)),
-        "ours, batch 256, torch's dropout masks": (256, ours(256, keyed=False)),
+        "ours, batch 512": (512, ours(512)),
+        "ours, batch 512, without compiled kernels": (512, ours(512, compiled=False)),
+        "ours, batch 512, torch's dropout masks": (512, ours(512, keyed=False)),
     }
     rates: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(-3, arguments.rounds):
@@ -118,7 +125,7 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in zip(values, first, strict=True))
         print(f"{name:<42} {statistics.median(values):>8,.0f} img/s, {ratio:.2f}× plain fp32")
     if arguments.profile:
-        step = steps["ours, batch 256"][1]
+        step = steps["ours, batch 512"][1]
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
             for _ in range(10):
                 step()

@@ -65,9 +65,9 @@ def _print(health: Health) -> None:
     console.print(
         "[bold]kernels[/]     "
         + (
-            f"{escape(printable(processor['compiler']))} compiles those that the Inceptions train faster with"
+            f"{escape(printable(processor['compiler']))} compiles those that NielsenNet and the Inceptions train faster with"
             if processor["compiler"]
-            else "no C++ compiler: the Inceptions train slower; install g++ or clang++"
+            else "no C++ compiler: NielsenNet and the Inceptions train slower; install g++ or clang++"
         )
     )
     console.print(f"[bold]training[/]    {processor['precision_reason']}")

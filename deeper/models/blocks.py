@@ -124,6 +124,8 @@ class BatchNorm(nn.BatchNorm2d):
     Without gamma the scale is a constant 1, held as a buffer that is in no state dict and gets no gradient.
     """
 
+    has_kernel = True
+
     def __init__(self, channels: int, style: Style) -> None:
         super().__init__(channels, eps=style.epsilon, momentum=style.momentum)
         if not style.gamma:

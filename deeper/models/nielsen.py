@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeper.errors import UsageError
-from deeper.models.blocks import Convolution, Dropout, Initialisation, Linear, MaxPool, Style, check_images, check_size
+from deeper.models.blocks import (
+    Convolution,
+    Dropout,
+    Initialisation,
+    Linear,
+    MaxPool,
+    Style,
+    check_images,
+    check_size,
+    unwatched,
+)
+from deeper.models.kernels.layout import usable
+from deeper.models.kernels.pooled import pooled_convolution
+from deeper.models.kernels.pooled_pictures import MOST_CHANNELS, SIDE, pooled_pictures
 from deeper.models.output import Output
 
 SMALLEST = 12
@@ -20,6 +34,8 @@ class NielsenNet(nn.Module):
 
     Raises: UsageError, for an input below 12 pixels, another size than built for, or widths below 1.
     """
+
+    has_kernel = True
 
     def __init__(
         self,
@@ -58,9 +74,25 @@ class NielsenNet(nn.Module):
         check_images("nielsen", images, self.channels, SMALLEST, exactly=(self.height, self.width))
         # ReLU and maximum commute, both being monotone: pooling first gives the same values and gradients,
         # and leaves a quarter of the units for the ReLU.
-        x = F.relu(self.pool1(self.conv1(images)))
-        x = F.relu(self.pool2(self.conv2(x)))
+        if self.training and self._fits(images) and unwatched(self):
+            x = self._fused(images)
+        else:
+            x = F.relu(self.pool1(self.conv1(images)))
+            x = F.relu(self.pool2(self.conv2(x)))
         x = x.flatten(1)  # N × 1000
         x = self.dropout1(F.relu(self.full1(x)))
         features = F.relu(self.full2(x))
         return Output(self.logits(self.dropout2(features)), (), features)
+
+    def _fits(self, images: Tensor) -> bool:
+        """Whether there are compiled kernels for convolutions of such pictures, which get no gradient."""
+        weights = (self.conv1.convolution.weight, self.conv2.convolution.weight)
+        floats = all(tensor.dtype == torch.float32 for tensor in (images, *weights))
+        return floats and not images.requires_grad and self.channels <= MOST_CHANNELS and usable(images)
+
+    def _fused(self, images: Tensor) -> Tensor:
+        """Both convolutions with their pools and ReLU, by the compiled kernels."""
+        first, second = self.conv1.convolution, self.conv2.convolution
+        assert first.bias is not None and second.bias is not None
+        x = pooled_pictures(images, first.weight, first.bias, SIDE // 2)
+        return pooled_convolution(x, second.weight, second.bias)

@@ -22,21 +22,14 @@ from deeper.records import rejected as rejections
 from deeper.records.checks import class_notices, refuse_nothing, refuse_other_groups, size_notices, usable_items
 from deeper.records.dataset import Dataset
 from deeper.records.doubled import without_doubled
-from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo
+from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo, sum_moments
 from deeper.records.lock import locked
 from deeper.records.options import BuildOptions, BuildReport
 from deeper.records.reapplying import reapply
 from deeper.records.sources import Item, Rejected, Source
 from deeper.records.split import Member, assign_more
 from deeper.records.stored import stored
-from deeper.records.writing import (
-    Progress,
-    Written,
-    split_infos,
-    sum_moments,
-    worker_count,
-    write_items,
-)
+from deeper.records.writing import Progress, Written, split_infos, worker_count, write_items
 
 
 def grow(source: Source, out: Path, *, options: BuildOptions, progress: Progress | None = None) -> BuildReport:

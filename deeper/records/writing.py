@@ -15,7 +15,7 @@ import numpy as np
 
 from deeper import draws
 from deeper.records.encoding import Chunk, Encoded
-from deeper.records.info import SPLITS, Moments, ShardInfo, SplitInfo
+from deeper.records.info import SPLITS, Moments, ShardInfo, SplitInfo, sum_moments
 from deeper.records.shards import ShardWriter
 from deeper.records.sources import Item, Rejected
 from deeper.records.workers import Workers, available_processors
@@ -71,15 +71,6 @@ class Written:
             )
             total = sum_moments([total, repeated])
         return total
-
-
-def sum_moments(parts: Sequence[Moments]) -> Moments:
-    """Sums over the pictures of all parts, of which there is at least one."""
-    return Moments(
-        pixels=sum(part.pixels for part in parts),
-        sums=tuple(map(sum, zip(*(part.sums for part in parts), strict=True))),
-        squares=tuple(map(sum, zip(*(part.squares for part in parts), strict=True))),
-    )
 
 
 def worker_count(items: Sequence[Item], asked: int | None) -> int:
@@ -214,13 +205,9 @@ def _note(written: Written, chunk: Chunk, encoded: Encoded, training: bool) -> N
     written.channels.update(encoded.channels)
     if not training:
         return
-    # They may be of converted pictures, so their length says the channels.
-    for channels in (1, 3):
-        parts = [part for part in encoded.moments if len(part.sums) == channels]
-        if parts:
-            known = written.training.get(channels)
-            total = sum_moments(parts if known is None else [known, *parts])
-            written.training[channels] = total
+    for channels, part in encoded.moments.items():
+        known = written.training.get(channels)
+        written.training[channels] = part if known is None else sum_moments([known, part])
 
 
 def split_infos(written: Written, classes: int) -> dict[str, SplitInfo]:

@@ -29,12 +29,11 @@ class Machine:
 def prepared(model: nn.Module, device: str, say: Callable[[str], None]) -> Machine:
     """What `model` will be trained on, with the compiled kernels switched on where it has use for them."""
     from deeper.models import kernels
-    from deeper.models.blocks import BatchNorm
 
     if device != "cpu":
         return Machine(processor=torch.cuda.get_device_name(device) if device.startswith("cuda") else device)
     used = None
-    if any(isinstance(layer, BatchNorm) for layer in model.modules()):
+    if any(getattr(layer, "has_kernel", False) for layer in model.modules()):
         missing = kernels.prepare()
         used = missing is None
         if missing is not None:
@@ -70,6 +69,7 @@ def changes(config: Config, machine: Machine, device: str) -> list[str]:
             found.append(f"{machine.processor} instead of {then.processor}")
         if machine.threads != then.threads:
             found.append(f"{machine.threads} instead of {then.threads} threads")
-        if machine.kernels != then.kernels:
+        # None: before the network had use for them it was trained without.
+        if bool(machine.kernels) != bool(then.kernels):
             found.append("compiled kernels" if machine.kernels else "PyTorch's operators instead of compiled kernels")
     return found

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from deeper.errors import RunError, SourceError, UsageError
+from deeper.models.kernels import switched_off
 from deeper.prediction import Classifier
 from deeper.runs import Fold, Run, evaluate_run, folds, repeat, resume, seed_names, train
 from deeper.runs.pictures import fold_members
@@ -73,8 +74,11 @@ def test_the_same_seed_gives_the_same_run_whatever_the_workers(small_dataset, tm
     assert (tmp_path / "other" / "bundle" / "weights.safetensors").read_bytes() != weights[0]
 
 
-def test_a_golden_loss_curve(small_dataset, tmp_path):
-    """A change of the loop, the draws, the distortions or the network that changes training shows here."""
+def test_a_golden_loss_curve(small_dataset, tmp_path, monkeypatch):
+    """A change of the loop, the draws, the distortions or the network that changes training shows here. By PyTorch's own
+    operators: where two results nearly tie, the kernels' other rounding lets another one win a pool, and 24 steps of AdamW
+    make 3 % of that."""
+    monkeypatch.setenv("DEEPER_KERNELS", "off")
     losses = []
 
     def note(event):
@@ -82,7 +86,8 @@ def test_a_golden_loss_curve(small_dataset, tmp_path):
             losses.append(event.loss)
 
     options = QUICK | STATED
-    train(small_dataset, epochs=2, out=tmp_path / "run", quiet=True, options=options, seed=1, handlers=[note])
+    with switched_off():
+        train(small_dataset, epochs=2, out=tmp_path / "run", quiet=True, options=options, seed=1, handlers=[note])
     np.testing.assert_allclose(losses, GOLDEN, rtol=1e-2)
 
 

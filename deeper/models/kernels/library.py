@@ -24,7 +24,7 @@ from deeper import files
 from deeper.download import cache_folder
 from deeper.errors import printable
 
-SOURCES = ("norm.cpp", "pool.cpp")
+SOURCES = ("norm.cpp", "pool.cpp", "pooled.cpp", "pooled_pictures.cpp")
 _HEADER = "kernels.h"
 # Sums may be fused into multiply-adds (GCC's default), but never reordered: NaN and infinity must pass.
 _FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp")
@@ -49,6 +49,16 @@ _SIGNATURES: dict[str, list[type]] = {
     ],
     "deeper_mean_around": [
         c_int, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_int, c_int, c_int,
+    ],
+    "deeper_pooled_forward": [c_int, c_void_p, c_int64, c_void_p, c_void_p, c_void_p, c_int],
+    "deeper_pooled_backward": [
+        c_int, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_int,
+    ],
+    "deeper_pictures_forward": [
+        c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_int,
+    ],
+    "deeper_pictures_backward": [
+        c_int, c_void_p, c_int64, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_int,
     ],
 }  # fmt: skip
 
