@@ -152,7 +152,7 @@ def write_items(
     channels: int | None,
     seed: int,
     shard_bytes: int,
-    workers: int,
+    pool: Workers,
     added: int = 0,
     progress: Progress | None = None,
 ) -> Written:
@@ -160,25 +160,24 @@ def write_items(
     written = Written()
     rejected: dict[int, str] = {}
     done = 0
-    with Workers(workers) as pool:
-        for split, positions in stored_order(items, splits, seed).items():
-            writer = ShardWriter(folder, split, shard_bytes, added)
-            counts: Counter[int] = Counter()
-            start = 0
-            try:
-                for chunk, encoded in encoded_chunks(pool, chunks_of(items, positions, index_of, channels)):
-                    writer.write(encoded.records, encoded.sizes)
-                    counts.update(chunk.labels[row] for row in encoded.kept)
-                    _note(written, chunk, encoded, split == "train")
-                    rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
-                    start += len(chunk.ids)
-                    done += len(chunk.ids)
-                    if progress:
-                        progress(done, len(items))
-                written.shards[split] = writer.finish()
-            finally:
-                writer.abandon()
-            written.per_class[split] = counts
+    for split, positions in stored_order(items, splits, seed).items():
+        writer = ShardWriter(folder, split, shard_bytes, added)
+        counts: Counter[int] = Counter()
+        start = 0
+        try:
+            for chunk, encoded in encoded_chunks(pool, chunks_of(items, positions, index_of, channels)):
+                writer.write(encoded.records, encoded.sizes)
+                counts.update(chunk.labels[row] for row in encoded.kept)
+                _note(written, chunk, encoded, split == "train")
+                rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
+                start += len(chunk.ids)
+                done += len(chunk.ids)
+                if progress:
+                    progress(done, len(items))
+            written.shards[split] = writer.finish()
+        finally:
+            writer.abandon()
+        written.per_class[split] = counts
     written.rejected = [Rejected(items[position].id, rejected[position]) for position in sorted(rejected)]
     return written
 
