@@ -69,6 +69,7 @@ class NielsenNet(nn.Module):
         self.full2 = Linear(hidden, hidden, initialisation)
         self.dropout2 = Dropout(dropout)
         self.logits = Linear(hidden, classes, initialisation)
+        self._built = self._layers()
 
     def forward(self, images: Tensor) -> Output:
         check_images("nielsen", images, self.channels, SMALLEST, exactly=(self.height, self.width))
@@ -84,8 +85,16 @@ class NielsenNet(nn.Module):
         features = F.relu(self.full2(x))
         return Output(self.logits(self.dropout2(features)), (), features)
 
+    def _layers(self) -> tuple[object, ...]:
+        """What the kernels do the work of."""
+        inner = (getattr(layer, "convolution", None) for layer in (self.conv1, self.conv2))
+        return (self.conv1, self.pool1, self.conv2, self.pool2, *inner)
+
     def _fits(self, images: Tensor) -> bool:
-        """Whether there are compiled kernels for convolutions of such pictures, which get no gradient."""
+        """Whether there are compiled kernels for convolutions of such pictures, which get no gradient, and nobody has put
+        another layer in their place."""
+        if any(now is not built for now, built in zip(self._layers(), self._built, strict=True)):
+            return False
         weights = (self.conv1.convolution.weight, self.conv2.convolution.weight)
         floats = all(tensor.dtype == torch.float32 for tensor in (images, *weights))
         return floats and not images.requires_grad and self.channels <= MOST_CHANNELS and usable(images)

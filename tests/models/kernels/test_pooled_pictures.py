@@ -171,7 +171,13 @@ def test_nielsen_net_takes_it_in_training_where_nobody_watches() -> None:
     )
     assert not calls(model, images) and seen == [(4, 20, 28, 28)]
     watched.remove()
-    assert calls(model, images)
+    assert calls(model, images) and calls(copy.deepcopy(model), images)
+    other = copy.deepcopy(model)
+    other.pool1 = nn.AvgPool2d(2)
+    assert not calls(other, images)
+    other = copy.deepcopy(model)
+    other.get_submodule("conv2").convolution = nn.Conv2d(20, 40, 5)
+    assert not calls(other, images)
     model.get_submodule("conv1").requires_grad_(False)
     model(images).logits.sum().backward()
     assert model.get_parameter("conv1.convolution.weight").grad is None
