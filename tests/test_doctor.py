@@ -40,7 +40,10 @@ def test_hardware_that_is_not_there_is_told(run_deeper, tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     code = "import os; os.environ.update(PATH='empty', CXX='none'); from deeper.cli import main; main(['doctor', '--skip-test'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0 and "no C++ compiler: NielsenNet and the Inceptions train slower; install g++" in done.stdout
+    assert (
+        done.returncode == 0
+        and "no C++ compiler: NielsenNet and the Inceptions train slower; install g++" in done.stdout
+    )
 
 
 def test_a_broken_step_is_told_and_ends_the_walk(monkeypatch) -> None:
