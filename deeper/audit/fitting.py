@@ -20,6 +20,7 @@ from deeper.distortions.apply import Distorter
 from deeper.errors import DatasetError, printable
 from deeper.images import Preprocess
 from deeper.inference import Normalise, predictor, softmax
+from deeper.models import kernels
 from deeper.models.architecture import Architecture
 from deeper.records import Dataset
 from deeper.training.events import Finished
@@ -158,7 +159,8 @@ def _fit(
     steps: int,
     report: Callable[[int], None],
 ) -> nn.Module:
-    """One network, with its averaged weights, in evaluation mode."""
+    """One network, with its averaged weights, in evaluation mode. By PyTorch's own operators, whatever the process has
+    switched on before: a judge is kept, and shall not depend on that."""
     device = choose_device()
     with torch.random.fork_rng([]):
         torch.manual_seed(draws.derive(options.seed, 0, "weights"))
@@ -185,11 +187,12 @@ def _fit(
             report(state.step)
         return False
 
-    for event in train(
-        state, feed, evaluate=None, pictures=lambda positions: pictures.take(np.asarray(positions)), stop=never
-    ):
-        if isinstance(event, Finished):
-            report(event.step)
+    with kernels.switched_off():
+        for event in train(
+            state, feed, evaluate=None, pictures=lambda positions: pictures.take(np.asarray(positions)), stop=never
+        ):
+            if isinstance(event, Finished):
+                report(event.step)
     model.load_state_dict(state.weights())
     fitted: nn.Module = model.requires_grad_(False).eval()
     return fitted

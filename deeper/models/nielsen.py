@@ -69,14 +69,18 @@ class NielsenNet(nn.Module):
         self.full2 = Linear(hidden, hidden, initialisation)
         self.dropout2 = Dropout(dropout)
         self.logits = Linear(hidden, classes, initialisation)
-        self._built = self._layers()
 
     def forward(self, images: Tensor) -> Output:
         check_images("nielsen", images, self.channels, SMALLEST, exactly=(self.height, self.width))
         # ReLU and maximum commute, both being monotone: pooling first gives the same values and gradients,
         # and leaves a quarter of the units for the ReLU.
-        if self.training and self._fits(images) and unwatched(self):
-            x = self._fused(images)
+        fits = self.training and self.channels <= MOST_CHANNELS and images.dtype == torch.float32
+        if fits and not images.requires_grad and usable(images, torch.float32) and unwatched(self):
+            first, second = _pooled(self.conv1, self.pool1, SIDE // 2), _pooled(self.conv2, self.pool2, 0)
+        else:
+            first = second = None
+        if first is not None and second is not None:
+            x = pooled_convolution(pooled_pictures(images, *first, SIDE // 2), *second)
         else:
             x = F.relu(self.pool1(self.conv1(images)))
             x = F.relu(self.pool2(self.conv2(x)))
@@ -85,23 +89,21 @@ class NielsenNet(nn.Module):
         features = F.relu(self.full2(x))
         return Output(self.logits(self.dropout2(features)), (), features)
 
-    def _layers(self) -> tuple[object, ...]:
-        """What the kernels do the work of."""
-        inner = (getattr(layer, "convolution", None) for layer in (self.conv1, self.conv2))
-        return (self.conv1, self.pool1, self.conv2, self.pool2, *inner)
 
-    def _fits(self, images: Tensor) -> bool:
-        """Whether there are compiled kernels for convolutions of such pictures, which get no gradient, and nobody has put
-        another layer in their place."""
-        if any(now is not built for now, built in zip(self._layers(), self._built, strict=True)):
-            return False
-        weights = (self.conv1.convolution.weight, self.conv2.convolution.weight)
-        floats = all(tensor.dtype == torch.float32 for tensor in (images, *weights))
-        return floats and not images.requires_grad and self.channels <= MOST_CHANNELS and usable(images)
-
-    def _fused(self, images: Tensor) -> Tensor:
-        """Both convolutions with their pools and ReLU, by the compiled kernels."""
-        first, second = self.conv1.convolution, self.conv2.convolution
-        assert first.bias is not None and second.bias is not None
-        x = pooled_pictures(images, first.weight, first.bias, SIDE // 2)
-        return pooled_convolution(x, second.weight, second.bias)
+def _pooled(layer: nn.Module, pool: nn.Module, around: int) -> tuple[Tensor, Tensor] | None:
+    """Weight and bias of `layer`, where it and `pool` are what the compiled kernels compute, and not what somebody has put in
+    their place or changed; a parametrisation makes another type of a convolution. `around`: its padding."""
+    if type(layer) is not Convolution or layer.norm is not None or layer.activation is not None:
+        return None
+    inner = layer.convolution
+    if type(inner) is not nn.Conv2d or inner.bias is None or layer.pads_as_tensorflow:
+        return None
+    usual = (inner.stride, inner.dilation, inner.padding, inner.groups, inner.padding_mode)
+    if usual != ((1, 1), (1, 1), (around, around), 1, "zeros") or inner.weight.shape[2:] != (SIDE, SIDE):
+        return None
+    if type(pool) is not MaxPool or (pool.kernel, pool.stride, pool.around) != (2, 2, 0):
+        return None
+    if pool.reaches_over or pool.pads_as_tensorflow:
+        return None
+    floats = all(part.dtype == torch.float32 and part.device.type == "cpu" for part in (inner.weight, inner.bias))
+    return (inner.weight, inner.bias) if floats else None

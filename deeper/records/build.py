@@ -26,7 +26,6 @@ from deeper.records.options import BuildOptions, BuildReport
 from deeper.records.reapplying import with_hashes
 from deeper.records.sources import Source, SourceOptions, open_source
 from deeper.records.split import Assignment, Member, assign
-from deeper.records.workers import Workers
 from deeper.records.writing import Progress, Written, split_infos, worker_count, write_items
 
 DEFAULTS = BuildOptions()
@@ -54,15 +53,8 @@ def build(
     source = _opened(source, options.group_by)
     options = replace(options, group_by=asked_group_by(source, options), channels=asked_channels(source, options))
     began = time.perf_counter()
-    _refuse_existing(Path(out))
-    # They start while the pictures are divided.
-    with Workers(worker_count(source.items, options.workers)) as pool:
-        return _build(source, Path(out), options, pool, progress, began)
-
-
-def _build(
-    source: Source, out: Path, options: BuildOptions, pool: Workers, progress: Progress | None, began: float
-) -> BuildReport:
+    out = Path(out)
+    _refuse_existing(out)
     decisions = read_corrections(*options.corrections)
     items, rejected = usable_items(source)
     members = [Member(item.id, item.label, item.group, item.split) for item in items]
@@ -71,7 +63,8 @@ def _build(
     index_of = {name: index for index, name in enumerate(source.classes)}
     files.remove_leftovers(out.parent, out.name)
     with files.ended_by_sigterm(), files.new_folder(out) as folder:
-        corrections = with_hashes(corrected.info, items, pool.count) if corrected.info else None
+        workers = worker_count(corrected.items, options.workers)
+        corrections = with_hashes(corrected.info, items, workers) if corrected.info else None
         written = write_items(
             corrected.items,
             corrected.splits,
@@ -80,7 +73,7 @@ def _build(
             channels=options.channels,
             seed=options.seed or 0,
             shard_bytes=int(options.shard_megabytes * 1e6),
-            pool=pool,
+            workers=workers,
             progress=progress,
         )
         rejected += written.rejected

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deeper import images
 from deeper.errors import DeeperError, SourceError
 from deeper.records import picture, tfrecord
-from deeper.records.info import Moments, sum_moments
+from deeper.records.info import Moments
 from deeper.records.picture import Facts
 
 MAX_FILE_BYTES = 256 << 20
@@ -56,8 +56,8 @@ class Encoded:
     widths: list[int] = field(default_factory=list)
     channels: list[int] = field(default_factory=list)
     """1 or 3, of the picture itself."""
-    moments: dict[int, Moments] = field(default_factory=dict)
-    """Over the pixels of all kept pictures, after conversion where that is asked for, by their number of channels."""
+    moments: list[Moments] = field(default_factory=list)
+    """Over the pixels of each picture, after conversion where that is asked for."""
     rejected: list[tuple[int, str]] = field(default_factory=list)
     """Position in the chunk, and why."""
 
@@ -66,13 +66,12 @@ def encode_chunk(chunk: Chunk) -> Encoded:
     """Read, check, measure and frame the pictures of a chunk; what cannot be used is rejected with its reason."""
     result = Encoded()
     records = []
-    sums: dict[int, list[Moments]] = {}
     for position in range(len(chunk.ids)):
         try:
             decoded, encoded, file_format = _load(chunk, position)
             height, width, channels = decoded.shape
             converted = decoded if chunk.channels is None else images.to_channels(decoded, chunk.channels)
-            own = moments(converted)
+            sums = moments(converted)
         except DeeperError as error:
             result.rejected.append((position, str(error)))
             continue
@@ -101,9 +100,8 @@ def encode_chunk(chunk: Chunk) -> Encoded:
         result.heights.append(height)
         result.widths.append(width)
         result.channels.append(channels)
-        sums.setdefault(converted.shape[2], []).append(own)
+        result.moments.append(sums)
     result.records = b"".join(records)
-    result.moments = {count: sum_moments(parts) for count, parts in sums.items()}
     return result
 
 

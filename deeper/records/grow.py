@@ -22,15 +22,21 @@ from deeper.records import rejected as rejections
 from deeper.records.checks import class_notices, refuse_nothing, refuse_other_groups, size_notices, usable_items
 from deeper.records.dataset import Dataset
 from deeper.records.doubled import without_doubled
-from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo, sum_moments
+from deeper.records.info import SPLITS, DatasetInfo, Sizes, SplitInfo
 from deeper.records.lock import locked
 from deeper.records.options import BuildOptions, BuildReport
 from deeper.records.reapplying import reapply
 from deeper.records.sources import Item, Rejected, Source
 from deeper.records.split import Member, assign_more
 from deeper.records.stored import stored
-from deeper.records.workers import Workers
-from deeper.records.writing import Progress, Written, split_infos, worker_count, write_items
+from deeper.records.writing import (
+    Progress,
+    Written,
+    split_infos,
+    sum_moments,
+    worker_count,
+    write_items,
+)
 
 
 def grow(source: Source, out: Path, *, options: BuildOptions, progress: Progress | None = None) -> BuildReport:
@@ -105,19 +111,18 @@ def _grow(
             "each is on its own, and may be of the same thing as a picture of another split"
         )
     with _aside(dataset, number, notices) as folder:
-        with Workers(workers) as pool:
-            written = write_items(
-                fresh,
-                assignment.splits,
-                index_of,
-                folder,
-                channels=info.channels,
-                seed=info.seed,
-                shard_bytes=int(options.shard_megabytes * 1e6),
-                pool=pool,
-                added=number,
-                progress=progress,
-            )
+        written = write_items(
+            fresh,
+            assignment.splits,
+            index_of,
+            folder,
+            channels=info.channels,
+            seed=info.seed,
+            shard_bytes=int(options.shard_megabytes * 1e6),
+            workers=workers,
+            added=number,
+            progress=progress,
+        )
         rejected += unusable + written.rejected
         before = rejections.read_rejected(dataset.path)
         listed = rejections.joined(before, rejected, accepted=[item.id for item in items])

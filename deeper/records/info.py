@@ -88,15 +88,6 @@ class Moments:
         return tuple(math.sqrt(variance) / (255 * count) if variance > 0 else 1.0 for variance in variances)
 
 
-def sum_moments(parts: Sequence[Moments]) -> Moments:
-    """Sums over the pictures of all parts, of which there is at least one."""
-    return Moments(
-        pixels=sum(part.pixels for part in parts),
-        sums=tuple(map(sum, zip(*(part.sums for part in parts), strict=True))),
-        squares=tuple(map(sum, zip(*(part.squares for part in parts), strict=True))),
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Relabelled:
     """A picture that `--corrections` gave another class."""

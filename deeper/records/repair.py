@@ -30,10 +30,10 @@ from deeper.records.info import (
     ShardInfo,
     Sizes,
     SplitInfo,
-    sum_moments,
 )
 from deeper.records.lock import locked
 from deeper.records.verify import Progress, ShardSurvey, Survey, VerifyReport, counted, survey, training_pixels
+from deeper.records.writing import sum_moments
 from deeper.values import from_plain
 
 DAMAGED = "damaged"

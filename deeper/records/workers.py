@@ -24,7 +24,6 @@ from types import FrameType, TracebackType
 from typing import BinaryIO, Self
 
 from deeper.records.encoding import Chunk, Encoded, encode_chunk
-from deeper.records.info import sum_moments
 
 # The interpreter's first line of code. `sys.path` comes along: the parent may have been started from anywhere.
 _START = "import sys; sys.path[:] = sys.argv[2:]; from deeper.records.workers import serve; serve(sys.argv[1])"
@@ -268,9 +267,6 @@ def _joined(singles: list[Encoded]) -> Encoded:
     for position, single in enumerate(singles):
         result.kept += [position] * len(single.kept)
         result.rejected += [(position, reason) for _, reason in single.rejected]
-        for name in ("sizes", "heights", "widths", "channels"):
+        for name in ("sizes", "heights", "widths", "channels", "moments"):
             getattr(result, name).extend(getattr(single, name))
-        for channels, part in single.moments.items():
-            known = result.moments.get(channels)
-            result.moments[channels] = part if known is None else sum_moments([known, part])
     return result

@@ -15,7 +15,7 @@ import numpy as np
 
 from deeper import draws
 from deeper.records.encoding import Chunk, Encoded
-from deeper.records.info import SPLITS, Moments, ShardInfo, SplitInfo, sum_moments
+from deeper.records.info import SPLITS, Moments, ShardInfo, SplitInfo
 from deeper.records.shards import ShardWriter
 from deeper.records.sources import Item, Rejected
 from deeper.records.workers import Workers, available_processors
@@ -71,6 +71,15 @@ class Written:
             )
             total = sum_moments([total, repeated])
         return total
+
+
+def sum_moments(parts: Sequence[Moments]) -> Moments:
+    """Sums over the pictures of all parts, of which there is at least one."""
+    return Moments(
+        pixels=sum(part.pixels for part in parts),
+        sums=tuple(map(sum, zip(*(part.sums for part in parts), strict=True))),
+        squares=tuple(map(sum, zip(*(part.squares for part in parts), strict=True))),
+    )
 
 
 def worker_count(items: Sequence[Item], asked: int | None) -> int:
@@ -152,7 +161,7 @@ def write_items(
     channels: int | None,
     seed: int,
     shard_bytes: int,
-    pool: Workers,
+    workers: int,
     added: int = 0,
     progress: Progress | None = None,
 ) -> Written:
@@ -160,24 +169,25 @@ def write_items(
     written = Written()
     rejected: dict[int, str] = {}
     done = 0
-    for split, positions in stored_order(items, splits, seed).items():
-        writer = ShardWriter(folder, split, shard_bytes, added)
-        counts: Counter[int] = Counter()
-        start = 0
-        try:
-            for chunk, encoded in encoded_chunks(pool, chunks_of(items, positions, index_of, channels)):
-                writer.write(encoded.records, encoded.sizes)
-                counts.update(chunk.labels[row] for row in encoded.kept)
-                _note(written, chunk, encoded, split == "train")
-                rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
-                start += len(chunk.ids)
-                done += len(chunk.ids)
-                if progress:
-                    progress(done, len(items))
-            written.shards[split] = writer.finish()
-        finally:
-            writer.abandon()
-        written.per_class[split] = counts
+    with Workers(workers) as pool:
+        for split, positions in stored_order(items, splits, seed).items():
+            writer = ShardWriter(folder, split, shard_bytes, added)
+            counts: Counter[int] = Counter()
+            start = 0
+            try:
+                for chunk, encoded in encoded_chunks(pool, chunks_of(items, positions, index_of, channels)):
+                    writer.write(encoded.records, encoded.sizes)
+                    counts.update(chunk.labels[row] for row in encoded.kept)
+                    _note(written, chunk, encoded, split == "train")
+                    rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
+                    start += len(chunk.ids)
+                    done += len(chunk.ids)
+                    if progress:
+                        progress(done, len(items))
+                written.shards[split] = writer.finish()
+            finally:
+                writer.abandon()
+            written.per_class[split] = counts
     written.rejected = [Rejected(items[position].id, rejected[position]) for position in sorted(rejected)]
     return written
 
@@ -204,9 +214,13 @@ def _note(written: Written, chunk: Chunk, encoded: Encoded, training: bool) -> N
     written.channels.update(encoded.channels)
     if not training:
         return
-    for channels, part in encoded.moments.items():
-        known = written.training.get(channels)
-        written.training[channels] = part if known is None else sum_moments([known, part])
+    # They may be of converted pictures, so their length says the channels.
+    for channels in (1, 3):
+        parts = [part for part in encoded.moments if len(part.sums) == channels]
+        if parts:
+            known = written.training.get(channels)
+            total = sum_moments(parts if known is None else [known, *parts])
+            written.training[channels] = total
 
 
 def split_infos(written: Written, classes: int) -> dict[str, SplitInfo]:

@@ -78,7 +78,7 @@ def test_a_crash_costs_only_the_picture_that_it_happened_on(deadly: Path) -> Non
         first, second = pool.encode([chunk(0, 10, paths), chunk(10, 10)])
     assert first.rejected == [(4, "the decoder crashed on it")]
     assert first.kept == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert len(first.sizes) == 9 and first.moments[1].pixels == 9 * 9
+    assert len(first.sizes) == 9 == len(first.moments)
     assert sum(first.sizes) == len(first.records)
     assert second.kept == list(range(10))
 

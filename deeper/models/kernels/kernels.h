@@ -43,5 +43,19 @@ inline void store(bf16 &target, float value) {  // to the nearest, ties to even;
     target.bits = static_cast<std::uint16_t>(value == value ? rounded : 0x7fc0);
 }
 
+// A vector, also where the processor's are shorter: the compiler takes several then.
+constexpr Index LANES = 16;
+typedef float Lanes __attribute__((vector_size(LANES * 4)));
+
+inline Lanes at(const float *from) {
+    Lanes result;
+    std::memcpy(&result, from, sizeof result);
+    return result;
+}
+inline void put(float *to, Lanes values) { std::memcpy(to, &values, sizeof values); }
+
+// What an output of a 2 × 2 pool remembers instead of its place among four, when ReLU cut it off.
+constexpr std::uint8_t CUT = 4;
+
 // How `library.py` names T.
 enum Kind { FLOAT = 0, BF16 = 1, DOUBLE = 2 };

@@ -1,6 +1,7 @@
 // A convolution whose results are pooled, 2 × 2 at a step of 2, and cut off by ReLU: the pool with ReLU forward, and
 // everything backward. Only what was chosen and not cut has a gradient, of a trained NielsenNet's second convolution less
-// than a tenth of the results; so the gradients by the input and by the weights are summed over those alone.
+// than a tenth of the results; so the gradients by the input and by the weights are summed over those alone. Infinite
+// gradients, of a training that has diverged, reach some inputs beside their window too.
 
 #include <type_traits>
 #include <vector>
@@ -9,20 +10,8 @@
 
 namespace {
 
-constexpr Index LANES = 16;
 // Pictures whose gradients by the weights are summed together. Depends on nothing, so neither do results.
 constexpr Index CHUNK = 16;
-// What an output remembers instead of its place among four when ReLU cut it off.
-constexpr std::uint8_t CUT = 4;
-
-typedef float Lanes __attribute__((vector_size(LANES * 4)));
-
-inline Lanes at(const float *from) {
-    Lanes result;
-    std::memcpy(&result, from, sizeof result);
-    return result;
-}
-inline void put(float *to, Lanes values) { std::memcpy(to, &values, sizeof values); }
 
 struct Shape {
     Index pictures, height, width, channels, filters, side, out_height, out_width;

@@ -57,7 +57,10 @@ def pooled_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Raises: ValueError, for what the kernel would misread.
     """
-    floats = weight.dtype == bias.dtype == torch.float32 and computed_in(x) in (torch.float32, torch.bfloat16)
+    on_cpu = all(tensor.device.type == "cpu" for tensor in (x, weight, bias))
+    floats = (
+        on_cpu and weight.dtype == bias.dtype == torch.float32 and computed_in(x) in (torch.float32, torch.bfloat16)
+    )
     if weight.shape[1] != x.shape[1] or weight.shape[2] != weight.shape[3] or not floats:
         raise ValueError(
             "the compiled pooled convolution takes float32 weights of square kernels for the channels of `x`"

@@ -11,23 +11,15 @@
 
 namespace {
 
-constexpr Index LANES = 16, SIDE = 5, TAPS = SIDE * SIDE, PHASES = 4, SHIFTS = SIDE + 1;
+constexpr Index SIDE = 5, TAPS = SIDE * SIDE, PHASES = 4, SHIFTS = SIDE + 1;
 // Filters whose results are computed together: 4 × PHASES of them fit into registers.
 constexpr Index TOGETHER = 4;
 // Pictures whose gradients by the weights are summed together. Depends on nothing, so neither do results.
 constexpr Index CHUNK = 8;
-// What an output remembers instead of its phase when ReLU cut it off.
-constexpr std::uint8_t CUT = PHASES;
+static_assert(CUT == PHASES);
 
-typedef float Lanes __attribute__((vector_size(LANES * 4)));
 typedef std::int32_t Whole __attribute__((vector_size(LANES * 4)));
 typedef std::uint8_t Bytes __attribute__((vector_size(LANES)));
-
-inline Lanes at(const float *from) {
-    Lanes result;
-    std::memcpy(&result, from, sizeof result);
-    return result;
-}
 
 struct Shape {
     Index pictures, height, width, channels, filters, out_height, out_width, around;
@@ -80,6 +72,23 @@ private:
     std::vector<Lanes> vectors;
 };
 
+// Calls `run` with each vector that the four results at one place see, with a phase and the tap that meets it there: each
+// vector is read once.
+template <typename Run>
+inline void for_each_tap(const float *planes, Index lanes, Run run) {
+#pragma GCC unroll 6
+    for (Index r = 0; r < SHIFTS; ++r)
+#pragma GCC unroll 6
+        for (Index shift = 0; shift < SHIFTS; ++shift) {
+            const Lanes value = at(planes + (r * SHIFTS + shift) * lanes);
+#pragma GCC unroll 4
+            for (Index phase = 0; phase < PHASES; ++phase) {
+                const Index row = r - phase / 2, column = shift - phase % 2;
+                if (row >= 0 && row < SIDE && column >= 0 && column < SIDE) run(value, phase, row * SIDE + column);
+            }
+        }
+}
+
 // The results of TOGETHER filters at one vector's place, of all phases. `planes`: at the first row and column that they see.
 // LANES_OF_ROW: where the compiler may know how many there are, else 0.
 template <Index LANES_OF_ROW>
@@ -87,23 +96,11 @@ inline void convolved(const float *planes, const float *weights, const float *bi
     for (Index f = 0; f < TOGETHER; ++f)
         for (Index phase = 0; phase < PHASES; ++phase) sums[phase][f] = Lanes{} + bias[f];
     const Index lanes = LANES_OF_ROW ? LANES_OF_ROW : s.lanes();
-    for (Index c = 0; c < s.channels; ++c, planes += s.plane(), weights += TAPS * TOGETHER) {
-#pragma GCC unroll 6
-        for (Index r = 0; r < SHIFTS; ++r) {
-#pragma GCC unroll 6
-            for (Index shift = 0; shift < SHIFTS; ++shift) {
-                const Lanes value = at(planes + (r * SHIFTS + shift) * lanes);
+    for (Index c = 0; c < s.channels; ++c, planes += s.plane(), weights += TAPS * TOGETHER)
+        for_each_tap(planes, lanes, [&](Lanes value, Index phase, Index tap) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-                for (Index phase = 0; phase < PHASES; ++phase) {
-                    const Index i = r - phase / 2, j = shift - phase % 2;
-                    if (i < 0 || i >= SIDE || j < 0 || j >= SIDE) continue;
-                    const float *tap = weights + (i * SIDE + j) * TOGETHER;
-#pragma GCC unroll 4
-                    for (Index f = 0; f < TOGETHER; ++f) sums[phase][f] += tap[f] * value;
-                }
-            }
-        }
-    }
+            for (Index f = 0; f < TOGETHER; ++f) sums[phase][f] += weights[tap * TOGETHER + f] * value;
+        });
 }
 
 // `weights` of each group of filters together: group × channel × tap × filter; what there is no filter for is zero.
@@ -185,20 +182,9 @@ inline void by_taps(const float *plane, const float *gradient, const std::uint8_
             Lanes part[PHASES];
             for (Index p = 0; p < PHASES; ++p) part[p] = phase == static_cast<std::int32_t>(p) ? whole : Lanes{};
             whole_sum += phase == static_cast<std::int32_t>(CUT) ? Lanes{} : whole;
-            const float *from = plane + 2 * i * SHIFTS * lanes + first;
             // 25 sums, four parts and one value: they fit into 32 registers.
-#pragma GCC unroll 6
-            for (Index r = 0; r < SHIFTS; ++r)
-#pragma GCC unroll 6
-                for (Index shift = 0; shift < SHIFTS; ++shift) {
-                    const Lanes value = at(from + (r * SHIFTS + shift) * lanes);
-#pragma GCC unroll 4
-                    for (Index p = 0; p < PHASES; ++p) {
-                        const Index row = r - p / 2, column = shift - p % 2;
-                        if (row >= 0 && row < SIDE && column >= 0 && column < SIDE)
-                            own[row * SIDE + column] += part[p] * value;
-                    }
-                }
+            for_each_tap(plane + 2 * i * SHIFTS * lanes + first, lanes,
+                         [&](Lanes value, Index p, Index tap) __attribute__((always_inline)) { own[tap] += part[p] * value; });
         }
     for (Index tap = 0; tap < TAPS; ++tap) sums[tap] = own[tap];
     sums[TAPS] = whole_sum;

@@ -28,17 +28,16 @@ class _PooledPictures(torch.autograd.Function):
         filters = weight.shape[0]
         out_height, out_width = ((side + 2 * around - SIDE + 1) // 2 for side in (height, width))
         shape = (c_int64 * 8)(count, height, width, channels, filters, out_height, out_width, around)
-        strides = (c_int64 * 4)(*images.stride())
-        weight = weight.contiguous()
+        weight, bias = weight.contiguous(), bias.contiguous()
         y = blank((count, filters, out_height, out_width), dtype)
         lanes = -(-out_width // _LANES) * _LANES
         winners = torch.empty(count * out_height * filters * lanes, dtype=torch.uint8)
         library().deeper_pictures_forward(
-            KINDS[dtype], images.data_ptr(), strides, weight.data_ptr(), bias.data_ptr(), y.data_ptr(),
+            KINDS[dtype], images.data_ptr(), _strides(images), weight.data_ptr(), bias.data_ptr(), y.data_ptr(),
             winners.data_ptr(), shape, threads(),
         )  # fmt: skip
         ctx.save_for_backward(images, winners)
-        ctx.shape, ctx.strides, ctx.weight_shape = shape, strides, weight.shape
+        ctx.shape, ctx.weight_shape = shape, weight.shape
         return y
 
     @staticmethod
@@ -49,10 +48,14 @@ class _PooledPictures(torch.autograd.Function):
         by_weight = torch.empty(ctx.weight_shape)
         by_bias = torch.empty(ctx.weight_shape[0])
         library().deeper_pictures_backward(
-            KINDS[gradient.dtype], gradient.data_ptr(), stride, images.data_ptr(), ctx.strides, winners.data_ptr(),
+            KINDS[gradient.dtype], gradient.data_ptr(), stride, images.data_ptr(), _strides(images), winners.data_ptr(),
             by_weight.data_ptr(), by_bias.data_ptr(), ctx.shape, threads(),
         )  # fmt: skip
         return None, by_weight, by_bias, None
+
+
+def _strides(images: Tensor) -> Any:
+    return (c_int64 * 4)(*images.stride())
 
 
 def pooled_pictures(images: Tensor, weight: Tensor, bias: Tensor, around: int) -> Tensor:
@@ -64,9 +67,9 @@ def pooled_pictures(images: Tensor, weight: Tensor, bias: Tensor, around: int) -
 
     Raises: ValueError, for what the kernel would misread.
     """
-    kernel = (weight.shape[1], *weight.shape[2:])
-    floats = all(tensor.dtype == torch.float32 for tensor in (images, weight, bias))
-    if kernel != (images.shape[1], SIDE, SIDE) or not floats or computed_in(images) not in KINDS:
+    floats = all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in (images, weight, bias))
+    fits = weight.shape[1:] == (images.shape[1], SIDE, SIDE) and bias.shape == weight.shape[:1] and around >= 0
+    if not floats or not fits or computed_in(images) not in KINDS:
         raise ValueError(
             "the compiled convolution of pictures takes float32 pictures and 5 × 5 weights for their channels"
         )

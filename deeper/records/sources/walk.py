@@ -128,9 +128,7 @@ def walk(root: Path) -> Walk:
             result.folders.append(parts)
         for entry in listed:
             _place(entry, parts, result, seen, waiting, linked)
-    # A folder's part of the key is made once.
-    folders = {parts: tuple(map(natural_key, parts)) for parts in {found.parts[:-1] for found in result.files}}
-    result.files.sort(key=lambda found: (*folders[found.parts[:-1]], natural_key(found.parts[-1])))
+    result.files.sort(key=lambda found: tuple(natural_key(part) for part in found.parts))
     result.rejected.sort(key=lambda rejected: natural_key(rejected.id))
     _join_outputs(result)
     return result

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeper.models import Architecture, create, set_noise
+from deeper.models.blocks import BatchNorm, Style
 from deeper.models.kernels import switched_off
 from deeper.models.kernels.pooled_pictures import MOST_CHANNELS, pooled_pictures
 
@@ -71,7 +72,8 @@ def test_what_is_not_a_number_passes(place: int) -> None:
 
 
 def test_rounds_the_result_alone() -> None:
-    """Under autocast pictures, weights and sums stay float32: nearer to what is exact than PyTorch's own operators."""
+    """Under autocast pictures, weights and sums stay float32: nearer to what is exact than PyTorch's own operators, in
+    values and gradients."""
     images, (weight, bias) = torch.randn(8, 1, 28, 28).to(memory_format=LAST), layer(1, 20)
     with torch.autocast("cpu", torch.bfloat16):
         ours, theirs = pooled_pictures(images, weight, bias, 2), plainly(images, weight, bias, 2)
@@ -79,6 +81,9 @@ def test_rounds_the_result_alone() -> None:
     assert ours.dtype == theirs.dtype == torch.bfloat16 and ours.is_contiguous(memory_format=LAST)
     assert torch.equal(ours, pooled_pictures(images, weight, bias, 2).bfloat16())
     assert (ours - exact).norm() < 0.75 * (theirs - exact).norm()
+    found = [torch.autograd.grad(output.float().sum(), (weight, bias)) for output in (ours, theirs, exact)]
+    for mine, usual, wanted in zip(*found, strict=True):
+        assert (mine - wanted).norm() < 1e-5 * wanted.norm() + 0.1 * (usual - wanted).norm()
 
 
 def test_does_not_depend_on_how_many_threads_there_are() -> None:
@@ -175,9 +180,69 @@ def test_nielsen_net_takes_it_in_training_where_nobody_watches() -> None:
     other = copy.deepcopy(model)
     other.pool1 = nn.AvgPool2d(2)
     assert not calls(other, images)
-    other = copy.deepcopy(model)
-    other.get_submodule("conv2").convolution = nn.Conv2d(20, 40, 5)
-    assert not calls(other, images)
-    model.get_submodule("conv1").requires_grad_(False)
-    model(images).logits.sum().backward()
-    assert model.get_parameter("conv1.convolution.weight").grad is None
+
+
+def change(model: nn.Module, path: str, name: str, value: object) -> None:
+    setattr(model.get_submodule(path), name, value)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("conv1", "activation", nn.LeakyReLU()),
+        ("conv1", "norm", BatchNorm(20, Style())),
+        ("conv2", "convolution", nn.Conv2d(20, 40, 5, padding_mode="reflect")),
+        ("conv1.convolution", "padding_mode", "circular"),
+        ("conv2.convolution", "bias", None),
+        ("pool1", "reaches_over", True),
+    ],
+    ids=str,
+)
+def test_what_somebody_changed_is_computed_as_it_is(path: str, name: str, value: object) -> None:
+    model, images = nielsen().train(), torch.randn(4, 1, 28, 28)
+    change(model, path, name, value)
+    assert not calls(model, images)
+
+
+def test_a_parametrised_weight_is_computed_as_often_as_without_kernels() -> None:
+    model, images = nielsen().train(), torch.randn(4, 1, 28, 28)
+    torch.nn.utils.parametrizations.spectral_norm(model.get_submodule("conv1.convolution"))
+    theirs = copy.deepcopy(model)
+    assert not calls(model, images)
+    with switched_off():
+        theirs(images)
+    assert all(torch.equal(mine, other) for mine, other in zip(model.buffers(), theirs.buffers(), strict=True))
+
+
+def test_a_model_on_another_device_is_an_error_as_ever() -> None:
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        nielsen().train().to("meta")(torch.randn(4, 1, 28, 28))
+
+
+def test_what_is_frozen_gets_no_gradient_and_changes_no_other() -> None:
+    whole, images = nielsen().train(), torch.randn(4, 1, 28, 28)
+    for frozen in ("conv1", "conv2"):
+        partly = copy.deepcopy(whole)
+        partly.get_submodule(frozen).requires_grad_(False)
+        for model in (whole, partly):
+            set_noise(model, 0, 1)
+            model.zero_grad()
+            model(images).logits.sum().backward()
+        for (name, mine), all_of_them in zip(partly.named_parameters(), whole.parameters(), strict=True):
+            if name.startswith(frozen):
+                assert mine.grad is None
+            else:
+                assert (
+                    mine.grad is not None and all_of_them.grad is not None and torch.equal(mine.grad, all_of_them.grad)
+                )
+
+
+@pytest.mark.parametrize("bias", [torch.zeros(1), torch.zeros(4), torch.zeros(3, device="meta")], ids=str)
+def test_a_bias_that_does_not_fit_is_refused(bias: Tensor) -> None:
+    with pytest.raises(ValueError, match="takes float32 pictures"):
+        pooled_pictures(torch.zeros(2, 1, 12, 12), torch.zeros(3, 1, 5, 5), bias, 2)
+
+
+def test_a_bias_that_lies_otherwise() -> None:
+    images, (weight, _), bias = torch.randn(2, 1, 12, 12), layer(1, 3), torch.randn(3, 2)[:, 0]
+    assert torch.allclose(pooled_pictures(images, weight, bias, 2), plainly(images, weight, bias, 2), atol=1e-5)
