@@ -69,7 +69,7 @@ docs: $(VENV)/.installed-dev        ## the documentation as a site, into site/; 
 	$(BIN)/python docs/site.py
 
 long: $(VENV)/.installed-dev        ## soaks: fifty kills, property tests twenty times as long
-	$(BIN)/python -m pytest -m "(long or hypothesis) and not tensorflow" --hypothesis-profile=long
+	$(BIN)/python -m pytest -n 2 -m "(long or hypothesis) and not tensorflow" --hypothesis-profile=long
 
 test-tensorflow: $(VENV)/.installed-dev .venv-tensorflow/.installed  ## against real TensorFlow and Keras
 	$(BIN)/python -m pytest -m tensorflow

@@ -5,6 +5,7 @@ from deeper.images.arrays import as_picture as as_picture
 from deeper.images.arrays import encode_png as encode_png
 from deeper.images.decode import MAX_PIXELS as MAX_PIXELS
 from deeper.images.decode import Probe as Probe
+from deeper.images.decode import check as check
 from deeper.images.decode import decode as decode
 from deeper.images.decode import is_kept as is_kept
 from deeper.images.decode import probe as probe

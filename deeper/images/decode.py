@@ -73,6 +73,30 @@ def decode(
     return picture if channels is None else to_channels(picture, channels)
 
 
+def check(
+    data: bytes, name: str = "", *, whole_up_to: int = 0
+) -> tuple[tuple[int, int, int], NDArray[np.uint8] | None]:
+    """Whether `decode` gives pixels, for three fifths of its time where the file is a JPEG of more than `whole_up_to`
+    pixels: that is decoded at an eighth of its size, for which all of it must be read and be sound just the same.
+
+    Returns the pixels' shape, H × W × C, and themselves where they were decoded in full. Raises: as `decode`.
+    """
+    if not data.startswith(jpeg.MAGIC):
+        picture = decode(data, name)
+        height, width, channels = picture.shape
+        return (height, width, channels), picture
+    try:
+        header = jpeg.read_header(data)
+        refuse_huge(header.height, header.width, MAX_PIXELS)
+        orientation = containers.orientation(header.exif)
+        whole = header.height * header.width <= whole_up_to
+        pixels = jpeg.decode(data, header, 1 if whole else 8)
+    except SourceError as error:
+        raise _named(error, name) from error.__cause__
+    height, width = (header.width, header.height) if orientation >= 5 else (header.height, header.width)
+    return (height, width, pixels.shape[2]), turn(pixels, orientation) if whole else None
+
+
 def probe(data: bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Probe:
     """Format, size after the turn, and channels, from the header alone: what `decode` will give, if the pixels are
     sound. Raises: SourceError, MissingExtraError."""

@@ -129,7 +129,7 @@ def _describe(
     corrections: CorrectionsInfo | None,
 ) -> DatasetInfo:
     channels = options.channels or (3 if written.channels[3] else 1)
-    moments = written.moments(channels)
+    moments = written.sums.moments(channels)
     return DatasetInfo(
         format_version=FORMAT_VERSION,
         name=source.name,

@@ -1,6 +1,7 @@
 """One chunk of pictures → framed records and their statistics: what a worker does. A pure function of the chunk.
 
-Each file is read once and decoded once: the decoding checks it, measures it and sums its pixels.
+Each file is read once and decoded once: the decoding checks it, measures it and, of a training picture, sums its
+pixels.
 """
 
 from __future__ import annotations
@@ -16,16 +17,11 @@ from numpy.typing import NDArray
 from deeper import images
 from deeper.errors import DeeperError, SourceError
 from deeper.records import picture, tfrecord
-from deeper.records.info import Moments
 from deeper.records.picture import Facts
+from deeper.records.sums import LARGE, Sums
 
 MAX_FILE_BYTES = 256 << 20
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK
-# Rows summed at once: 128 · 255² is below 2²⁴, so that every sum in float32 is a whole number that it holds exactly,
-# in whatever order it is added up; across blocks, in float64, the same holds up to 2⁵³ (10¹¹ pixels).
-_ROWS = 128
-# Of a picture of more pixels than the first only some rows are summed, so many that the second is left.
-_EXACT_PIXELS, _SUMMED_PIXELS = 1 << 14, 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +36,10 @@ class Chunk:
     arrays: NDArray[np.uint8] | Sequence[NDArray[np.uint8] | None]
     channels: int | None
     """Sum the pixels after conversion to so many channels; as they are when None."""
+    summed: int = 0
+    """Of the large pictures one in so many is summed, of the small ones all; 0: none, they are not to train on."""
+    first: int = 0
+    """The place of the first picture among those that one in so many is taken of."""
 
 
 @dataclass(slots=True)
@@ -56,8 +56,8 @@ class Encoded:
     widths: list[int] = field(default_factory=list)
     channels: list[int] = field(default_factory=list)
     """1 or 3, of the picture itself."""
-    moments: list[Moments] = field(default_factory=list)
-    """Over the pixels of each picture, after conversion where that is asked for."""
+    sums: Sums = field(default_factory=Sums)
+    """Over the kept pictures, after conversion where that is asked for."""
     rejected: list[tuple[int, str]] = field(default_factory=list)
     """Position in the chunk, and why."""
 
@@ -67,11 +67,15 @@ def encode_chunk(chunk: Chunk) -> Encoded:
     result = Encoded()
     records = []
     for position in range(len(chunk.ids)):
+        sampled = chunk.summed > 0 and (chunk.first + position) % chunk.summed == 0
+        whole_up_to = images.MAX_PIXELS if sampled else LARGE if chunk.summed else 0
         try:
-            decoded, encoded, file_format = _load(chunk, position)
-            height, width, channels = decoded.shape
-            converted = decoded if chunk.channels is None else images.to_channels(decoded, chunk.channels)
-            sums = moments(converted)
+            (height, width, channels), pixels, encoded, file_format = _load(chunk, position, whole_up_to)
+            if chunk.summed:
+                summed = pixels if height * width <= whole_up_to else None
+                if summed is not None and chunk.channels is not None:
+                    summed = images.to_channels(summed, chunk.channels)
+                result.sums.count(height, width, summed)
         except DeeperError as error:
             result.rejected.append((position, str(error)))
             continue
@@ -100,25 +104,29 @@ def encode_chunk(chunk: Chunk) -> Encoded:
         result.heights.append(height)
         result.widths.append(width)
         result.channels.append(channels)
-        result.moments.append(sums)
     result.records = b"".join(records)
     return result
 
 
-def _load(chunk: Chunk, position: int) -> tuple[NDArray[np.uint8], bytes, str]:
-    """The pixels, the bytes to store, and their format."""
+def _load(
+    chunk: Chunk, position: int, whole_up_to: int
+) -> tuple[tuple[int, int, int], NDArray[np.uint8] | None, bytes, str]:
+    """Height, width and channels; the pixels, perhaps not of a JPEG of more than `whole_up_to` pixels; the bytes to store,
+    and their format."""
     path = chunk.paths[position]
     if path is None:
         array = chunk.arrays[position]
         assert array is not None, "an item has neither a path nor an array"
-        decoded = images.as_picture(array)
-        images.refuse_huge(decoded.shape[0], decoded.shape[1], images.MAX_PIXELS)
-        return decoded, images.encode_png(decoded), "PNG"
-    data = read_file(path)
-    decoded = images.decode(data)
-    if not images.is_kept(data):
-        return decoded, images.encode_png(decoded), "PNG"
-    return decoded, data, "PNG" if data.startswith(b"\x89PNG") else "JPEG"
+        pixels = images.as_picture(array)
+        images.refuse_huge(pixels.shape[0], pixels.shape[1], images.MAX_PIXELS)
+    else:
+        data = read_file(path)
+        if images.is_kept(data):
+            shape, decoded = images.check(data, whole_up_to=whole_up_to)
+            return shape, decoded, data, "PNG" if data.startswith(b"\x89PNG") else "JPEG"
+        pixels = images.decode(data)
+    height, width, channels = pixels.shape
+    return (height, width, channels), pixels, images.encode_png(pixels), "PNG"
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -141,48 +149,3 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     if not data:
         raise SourceError("is empty (0 bytes)")
     return data
-
-
-def moments(pixels: NDArray[np.uint8]) -> Moments:
-    """Sums of the values and of their squares, per channel. `pixels`: H × W × C.
-
-    Exact up to 2¹⁴ pixels (128 × 128). Of a larger picture every k-th row is summed, for the smallest k that leaves at
-    most 2¹³ pixels, and at least 16 rows, and counted k times: adding up all would cost a third of decoding, for digits
-    that no normalisation needs. The row in the middle of each k stands for them: the first would give the upper edge,
-    which of photographs is another kind of row, the weight of k.
-    """
-    height, width, channels = pixels.shape
-    every = _every(height, width, _EXACT_PIXELS, _SUMMED_PIXELS)
-    rows = pixels[every // 2 :: every].reshape(-1, width * channels)
-    columns = np.zeros((2, width * channels))
-    for first in range(0, len(rows), _ROWS):
-        block = rows[first : first + _ROWS].astype(np.float32)
-        columns[0] += np.add.reduce(block, 0)
-        np.multiply(block, block, out=block)
-        columns[1] += np.add.reduce(block, 0)
-    sums, squares = (np.ones(width) @ columns.reshape(2, width, channels)).tolist()
-    return Moments(
-        pixels=len(rows) * width * every,
-        sums=tuple(int(total) * every for total in sums),
-        squares=tuple(int(total) * every for total in squares),
-    )
-
-
-# What they have been; before the last change the first row of each k was summed.
-_LIMITS = ((_EXACT_PIXELS, _SUMMED_PIXELS), (1 << 14, 1 << 14), (1 << 16, 1 << 16))
-
-
-def counted_pixels(height: int, width: int) -> tuple[int, int]:
-    """How many pixels of a picture of this size `moments` counts, at least and at most: versions of it have summed more
-    or fewer rows of large pictures, and a dataset may have grown by several."""
-    now, *before = (_every(height, width, *both) for both in _LIMITS)
-    counts = [len(range(now // 2, height, now)) * width * now]
-    counts += [len(range(0, height, every)) * width * every for every in before]
-    return min(counts), max(counts)
-
-
-def _every(height: int, width: int, exact: int, limit: int) -> int:
-    """Of how many rows one is summed. Of a strip of few rows more are needed, or their number would be a poor weight."""
-    if height * width <= exact:
-        return 1
-    return max(1, min(-(-height * width // limit), height // 16))

@@ -29,14 +29,8 @@ from deeper.records.reapplying import reapply
 from deeper.records.sources import Item, Rejected, Source
 from deeper.records.split import Member, assign_more
 from deeper.records.stored import stored
-from deeper.records.writing import (
-    Progress,
-    Written,
-    split_infos,
-    sum_moments,
-    worker_count,
-    write_items,
-)
+from deeper.records.sums import sum_moments
+from deeper.records.writing import Progress, Written, split_infos, worker_count, write_items
 
 
 def grow(source: Source, out: Path, *, options: BuildOptions, progress: Progress | None = None) -> BuildReport:
@@ -246,7 +240,7 @@ def _joined(dataset: Dataset, classes: tuple[str, ...], written: Written) -> Dat
                 counts[label] += count
         if shards or name == "train":
             splits[name] = SplitInfo(count=sum(counts), per_class=tuple(counts), shards=shards)
-    moments = sum_moments([info.moments, written.moments(info.channels)])
+    moments = sum_moments([info.moments, written.sums.moments(info.channels)])
     heights, widths = list(written.heights), list(written.widths)
     for name in info.splits:
         heights += dataset.split(name).heights.tolist()

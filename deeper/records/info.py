@@ -69,12 +69,17 @@ class Moments:
     """Sums over the training pixels (0..255), one per channel, from which mean and deviation follow.
 
     Whole numbers: the same for any order of adding up, and exact when the dataset grows. Of pictures with more than 2¹⁴
-    pixels some rows stand for all.
+    pixels some rows stand for all, and of thousands of them some pictures (`records.sums`).
     """
 
     pixels: int
     sums: tuple[int, ...]
     squares: tuple[int, ...]
+
+    @staticmethod
+    def none(channels: int) -> Moments:
+        """Of no pixels."""
+        return Moments(pixels=0, sums=(0,) * channels, squares=(0,) * channels)
 
     def mean(self) -> tuple[float, ...]:
         """On the 0..1 scale; zeros where there are no pixels."""

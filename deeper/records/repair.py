@@ -20,7 +20,6 @@ from deeper.errors import DatasetError, SourceError, UsageError, printable
 from deeper.records import info as dataset_info
 from deeper.records import picture, tfrecord
 from deeper.records import rejected as rejections
-from deeper.records.encoding import moments
 from deeper.records.info import (
     FORMAT_VERSION,
     SPLITS,
@@ -32,8 +31,8 @@ from deeper.records.info import (
     SplitInfo,
 )
 from deeper.records.lock import locked
+from deeper.records.sums import moments, sum_moments
 from deeper.records.verify import Progress, ShardSurvey, Survey, VerifyReport, counted, survey, training_pixels
-from deeper.records.writing import sum_moments
 from deeper.values import from_plain
 
 DAMAGED = "damaged"
@@ -224,7 +223,7 @@ def _remembered(found: Survey, most_channels: int, notices: list[str]) -> Datase
             f"channels are guessed to be {channels}, the most that any picture has: if the build was told otherwise "
             "with --channels, build all pictures anew"
         )
-    nothing = Moments(pixels=0, sums=(0,) * channels, squares=(0,) * channels)
+    nothing = Moments.none(channels)
 
     def text(key: str, otherwise: str | None) -> Any:
         return said[key] if isinstance(said.get(key), str) else otherwise
@@ -270,7 +269,7 @@ def _remembered_corrections(said: Mapping[str, Any], notices: list[str]) -> Corr
 
 def _training_moments(folder: Path, kept: Sequence[tuple[ShardSurvey, ShardInfo]], channels: int) -> Moments:
     """The sums over the training pictures that are left, decoded anew: those of the dropped ones cannot be known."""
-    total = Moments(pixels=0, sums=(0,) * channels, squares=(0,) * channels)
+    total = Moments.none(channels)
     for shard, written in kept:
         if shard.split != "train":
             continue

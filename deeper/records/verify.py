@@ -13,9 +13,9 @@ from deeper.errors import DatasetError, printable
 from deeper.records import info as dataset_info
 from deeper.records import rejected as rejections
 from deeper.records import tfrecord
-from deeper.records.encoding import counted_pixels
 from deeper.records.info import SPLITS, DatasetInfo, ShardInfo
 from deeper.records.salvage import Stretch, stretches
+from deeper.records.sums import counted_pixels
 
 Progress = Callable[[int, int], None]
 _SHARD = re.compile(r"(train|validation|test)-.*\.tfrecord")

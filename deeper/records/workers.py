@@ -72,6 +72,8 @@ def serve(pairs: str) -> None:
     _close(pipes)
     while alive:
         alive.discard(os.wait()[0])
+    # Its parent waits for it, and an interpreter takes a while to put everything away.
+    os._exit(0)
 
 
 def _close(pairs: Iterable[tuple[int, int]]) -> None:
@@ -257,6 +259,7 @@ def _singles(chunk: Chunk) -> list[Chunk]:
             groups=chunk.groups[here],
             paths=chunk.paths[here],
             arrays=chunk.arrays[here],
+            first=chunk.first + position,
         )
 
     return [part(position) for position in range(len(chunk.ids))]
@@ -267,6 +270,7 @@ def _joined(singles: list[Encoded]) -> Encoded:
     for position, single in enumerate(singles):
         result.kept += [position] * len(single.kept)
         result.rejected += [(position, reason) for _, reason in single.rejected]
-        for name in ("sizes", "heights", "widths", "channels", "moments"):
+        for name in ("sizes", "heights", "widths", "channels"):
             getattr(result, name).extend(getattr(single, name))
+        result.sums.join(single.sums)
     return result

@@ -15,9 +15,10 @@ import numpy as np
 
 from deeper import draws
 from deeper.records.encoding import Chunk, Encoded
-from deeper.records.info import SPLITS, Moments, ShardInfo, SplitInfo
+from deeper.records.info import SPLITS, ShardInfo, SplitInfo
 from deeper.records.shards import ShardWriter
 from deeper.records.sources import Item, Rejected
+from deeper.records.sums import Sums, sampled
 from deeper.records.workers import Workers, available_processors
 
 Progress = Callable[[int, int], None]
@@ -45,8 +46,8 @@ class Written:
     widths: list[int] = field(default_factory=list)
     channels: Counter[int] = field(default_factory=Counter)
     """Kept pictures by their own number of channels."""
-    training: dict[int, Moments] = field(default_factory=dict)
-    """Sums over the training pictures with so many channels."""
+    sums: Sums = field(default_factory=Sums)
+    """Over the training pictures."""
     rejected: list[Rejected] = field(default_factory=list)
     tiny: list[tuple[int, int, str]] = field(default_factory=list)
     """Width, height and id of the pictures with a side below `TINY`."""
@@ -59,27 +60,6 @@ class Written:
     def count(self, split: str) -> int:
         """Pictures written to one split."""
         return sum(shard.count for shard in self.shards.get(split, ()))
-
-    def moments(self, channels: int) -> Moments:
-        """Over all training pictures as they are read: a grey one counts in each of three channels."""
-        total = Moments(pixels=0, sums=(0,) * channels, squares=(0,) * channels)
-        for own, part in self.training.items():
-            repeated = (
-                part
-                if own == channels
-                else Moments(pixels=part.pixels, sums=part.sums * channels, squares=part.squares * channels)
-            )
-            total = sum_moments([total, repeated])
-        return total
-
-
-def sum_moments(parts: Sequence[Moments]) -> Moments:
-    """Sums over the pictures of all parts, of which there is at least one."""
-    return Moments(
-        pixels=sum(part.pixels for part in parts),
-        sums=tuple(map(sum, zip(*(part.sums for part in parts), strict=True))),
-        squares=tuple(map(sum, zip(*(part.squares for part in parts), strict=True))),
-    )
 
 
 def worker_count(items: Sequence[Item], asked: int | None) -> int:
@@ -107,22 +87,28 @@ def stored_order(items: Sequence[Item], splits: Sequence[str], seed: int) -> dic
 
 
 def chunks_of(
-    items: Sequence[Item], positions: Sequence[int], index_of: Mapping[str, int], channels: int | None
+    items: Sequence[Item],
+    positions: Sequence[int],
+    index_of: Mapping[str, int],
+    channels: int | None,
+    *,
+    summed: int = 0,
 ) -> Iterator[Chunk]:
-    """The items at `positions`, in that order, cut into chunks."""
+    """The items at `positions`, in that order, cut into chunks. `summed`: see `Chunk`."""
     held: list[Item] = []
-    weight = 0
+    first = weight = 0
     for position in positions:
         item = items[position]
         size = _weight(item)
         limit = _CHUNK_PICTURES if item.path is None else _CHUNK_FILES
         if held and (len(held) >= limit or weight + size > _CHUNK_BYTES):
-            yield _chunk(held, index_of, channels)
+            yield _chunk(held, index_of, channels, summed, first)
+            first += len(held)
             held, weight = [], 0
         held.append(item)
         weight += size
     if held:
-        yield _chunk(held, index_of, channels)
+        yield _chunk(held, index_of, channels, summed, first)
 
 
 def _weight(item: Item) -> int:
@@ -136,11 +122,11 @@ def _weight(item: Item) -> int:
         return 0
 
 
-def _chunk(items: Sequence[Item], index_of: Mapping[str, int], channels: int | None) -> Chunk:
+def _chunk(items: Sequence[Item], index_of: Mapping[str, int], channels: int | None, summed: int, first: int) -> Chunk:
     arrays = [item.array for item in items]
-    first = arrays[0]
+    shape = None if arrays[0] is None else arrays[0].shape
     # One stacked array travels many times faster than as many small ones.
-    whole = first is not None and all(array is not None and array.shape == first.shape for array in arrays)
+    whole = shape is not None and all(array is not None and array.shape == shape for array in arrays)
     return Chunk(
         ids=[item.id for item in items],
         labels=[index_of[item.label] for item in items],
@@ -149,6 +135,8 @@ def _chunk(items: Sequence[Item], index_of: Mapping[str, int], channels: int | N
         paths=[None if item.path is None else str(item.path) for item in items],
         arrays=np.stack([array for array in arrays if array is not None]) if whole else arrays,
         channels=channels,
+        summed=summed,
+        first=first,
     )
 
 
@@ -174,11 +162,13 @@ def write_items(
             writer = ShardWriter(folder, split, shard_bytes, added)
             counts: Counter[int] = Counter()
             start = 0
+            summed = sampled(len(positions)) if split == "train" else 0
+            chunks = chunks_of(items, positions, index_of, channels, summed=summed)
             try:
-                for chunk, encoded in encoded_chunks(pool, chunks_of(items, positions, index_of, channels)):
+                for chunk, encoded in encoded_chunks(pool, chunks):
                     writer.write(encoded.records, encoded.sizes)
                     counts.update(chunk.labels[row] for row in encoded.kept)
-                    _note(written, chunk, encoded, split == "train")
+                    _note(written, chunk, encoded)
                     rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
                     start += len(chunk.ids)
                     done += len(chunk.ids)
@@ -188,6 +178,11 @@ def write_items(
             finally:
                 writer.abandon()
             written.per_class[split] = counts
+        if written.sums.lacking:
+            again = chunks_of(items, stored_order(items, splits, seed)["train"], index_of, channels, summed=1)
+            written.sums = Sums()
+            for _, encoded in encoded_chunks(pool, again):
+                written.sums.join(encoded.sums)
     written.rejected = [Rejected(items[position].id, rejected[position]) for position in sorted(rejected)]
     return written
 
@@ -205,22 +200,14 @@ def encoded_chunks(pool: Workers, chunks: Iterator[Chunk]) -> Iterator[tuple[Chu
         yield under_way.pop(0), encoded
 
 
-def _note(written: Written, chunk: Chunk, encoded: Encoded, training: bool) -> None:
+def _note(written: Written, chunk: Chunk, encoded: Encoded) -> None:
     written.heights += encoded.heights
     written.widths += encoded.widths
     if min((*encoded.heights, *encoded.widths), default=TINY) < TINY:
         sizes = zip(encoded.widths, encoded.heights, encoded.kept, strict=True)
         written.tiny += [(width, height, chunk.ids[row]) for width, height, row in sizes if min(width, height) < TINY]
     written.channels.update(encoded.channels)
-    if not training:
-        return
-    # They may be of converted pictures, so their length says the channels.
-    for channels in (1, 3):
-        parts = [part for part in encoded.moments if len(part.sums) == channels]
-        if parts:
-            known = written.training.get(channels)
-            total = sum_moments(parts if known is None else [known, *parts])
-            written.training[channels] = total
+    written.sums.join(encoded.sums)
 
 
 def split_infos(written: Written, classes: int) -> dict[str, SplitInfo]:

@@ -7,6 +7,7 @@ import io
 import resource
 import warnings
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,46 @@ def test_the_name_stands_first_and_on_one_line() -> None:
 def test_truncated_files(file_format: str, options: dict[str, Any], share: float) -> None:
     data = saved(IMAGE, file_format, **options)
     refused(data[: int(len(data) * share)], "truncated|damaged|not a picture")
+
+
+def _verdict(read: Callable[[bytes], object], data: bytes) -> str:
+    try:
+        read(data)
+    except SourceError as error:
+        return str(error)
+    return "sound"
+
+
+JPEGS: list[tuple[str, dict[str, Any]]] = [
+    ("RGB", {}),
+    ("RGB", {"progressive": True}),
+    ("RGB", {"subsampling": 0, "restart_marker_blocks": 3}),
+    ("RGB", {"subsampling": 1, "quality": 97}),
+    ("L", {"progressive": True, "optimize": True}),
+    ("CMYK", {}),
+]
+
+
+@pytest.mark.parametrize(("mode", "options"), JPEGS)
+def test_a_check_is_as_strict_as_decoding(mode: str, options: dict[str, Any]) -> None:
+    """An eighth of the size leaves most coefficients unused, but not unread."""
+    data, random = saved(IMAGE.convert(mode), "JPEG", **options), np.random.default_rng(3)
+    verdicts = []
+    for _ in range(300):
+        damaged = bytearray(data)
+        for _ in range(random.choice([1, 1, 2, 4])):
+            place, how = int(random.integers(3, len(damaged))), random.random()
+            if how < 0.6:
+                damaged[place] = int(random.integers(256))
+            elif how < 0.75:
+                del damaged[place : place + int(random.integers(1, 20))]
+            elif how < 0.9:
+                damaged[place : place + 2] = b"\xff" + random.choice([0xD9, 0xDA, 0xD0, 0xD3, 0, 0xC4]).tobytes()[:1]
+            else:
+                del damaged[place:]
+        verdicts.append(_verdict(images.decode, bytes(damaged)))
+        assert _verdict(images.check, bytes(damaged)) == verdicts[-1]
+    assert 0 < verdicts.count("sound") < 300
 
 
 def test_a_jpeg_cut_anywhere_is_called_truncated() -> None:

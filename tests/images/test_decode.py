@@ -251,6 +251,26 @@ def test_at_least(at_least: tuple[int, int], reduction: int, orientation: int) -
     np.testing.assert_array_equal(picture, images.decode(data, at_least=wanted))
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_check_tells_the_shape_and_brings_small_pictures(mode: str, orientation: int) -> None:
+    data = saved(Image.fromarray(gradient(90, 61)).convert(mode), "JPEG", exif=with_orientation(orientation))
+    whole = images.decode(data)
+    shape, pixels = images.check(data)
+    assert shape == whole.shape and pixels is None
+    assert images.check(data, whole_up_to=90 * 61 - 1)[1] is None
+    shape, pixels = images.check(data, whole_up_to=90 * 61)
+    assert shape == whole.shape
+    np.testing.assert_array_equal(pixels, whole)
+
+
+def test_a_check_brings_what_had_to_be_decoded_anyway() -> None:
+    data = saved(Image.fromarray(PICTURE), "PNG")
+    shape, pixels = images.check(data)
+    assert shape == PICTURE.shape
+    np.testing.assert_array_equal(pixels, PICTURE)
+
+
 def test_kept() -> None:
     image = Image.fromarray(PICTURE)
     assert images.is_kept(saved(image, "JPEG"))

@@ -25,6 +25,7 @@ def chunk(first: int, count: int, paths: list[str | None] | None = None) -> Chun
         paths=paths or [None] * count,
         arrays=np.full((count, 3, 3), first % 256, np.uint8),
         channels=None,
+        summed=1,
     )
 
 
@@ -78,7 +79,8 @@ def test_a_crash_costs_only_the_picture_that_it_happened_on(deadly: Path) -> Non
         first, second = pool.encode([chunk(0, 10, paths), chunk(10, 10)])
     assert first.rejected == [(4, "the decoder crashed on it")]
     assert first.kept == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert len(first.sizes) == 9 == len(first.moments)
+    assert len(first.sizes) == 9
+    assert first.sums.small[1].pixels == 9 * 3 * 3
     assert sum(first.sizes) == len(first.records)
     assert second.kept == list(range(10))
 
