@@ -104,8 +104,8 @@ def _reason(above: list[str]) -> str:
 
 
 def prepare(folder: Path, *, pictures: int = 400, source: str = "digits", epochs: int | None = 3) -> None:
-    """Fill a folder with what the pages speak of: my_photos/, more_photos/, photo.jpg, flower_nets.py, datasets/mine, runs/first
-    and runs/second. `pictures`: how many of the source's training digits lie in my_photos/, one folder for each class.
+    """Fill a folder with what the pages speak of: my_photos/, more_photos/, photo.jpg, flower_nets.py, petals.toml, datasets/mine,
+    runs/first and runs/second. `pictures`: how many of the source's training digits lie in my_photos/, one folder for each class.
     `epochs`: of the first run; None: as many as the recipe says. The second one trains for two, on flipped pictures."""
     import numpy as np
     from PIL import Image
@@ -125,9 +125,11 @@ def prepare(folder: Path, *, pictures: int = 400, source: str = "digits", epochs
     picture.save(folder / "photo.jpg", quality=95)
     (folder / "my_photos" / "digit 3" / "notes.png").write_text("no picture")
     shutil.copytree(folder / "my_photos", folder / "photos")
-    shown = re.search(r"```python\n(.*?)```", (ROOT / "docs/how-to/own-network.md").read_text("utf-8"), re.DOTALL)
-    assert shown is not None
-    (folder / "flower_nets.py").write_text(shown.group(1), "utf-8")
+    for page, kind, file in (("own-network", "python", "flower_nets.py"), ("own-recipe", "toml", "petals.toml")):
+        text = (ROOT / "docs" / "how-to" / f"{page}.md").read_text("utf-8")
+        shown = re.search(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+        assert shown is not None
+        (folder / file).write_text(shown.group(1), "utf-8")
     # The same as on the pages, so that a page that is run by itself shows what the others show.
     for words in (
         "build my_photos --out datasets/mine",

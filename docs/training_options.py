@@ -16,7 +16,7 @@ from deeper.cli.flags import field_docstrings
 _OPENING = """\
 # Options of a training
 
-What a recipe sets and a run's `config.toml` stores under `[options]`. The most used have a flag of their own (`deeper train --help`); all but `model` and `recipe` are set by their names, `deeper train … --set label_smoothing=0.1 --set optimizer.weight_decay=0.05`, and from Python by `deeper.train(…, options={{"label_smoothing": 0.1}})`. `--set NAME=null` takes away what the recipe sets.
+What a recipe sets and a run's `config.toml` stores under `[options]`. The most used have a flag of their own (`deeper train --help`); all but `model` and `recipe` are set by their names, `deeper train … --set label_smoothing=0.1 --set optimizer.weight_decay=0.05`, and from Python by `deeper.train(…, options={{"label_smoothing": 0.1}})`. `--set NAME=null` takes away what the recipe sets. [A recipe of your own](how-to/own-recipe.md) keeps them in a file.
 
 The defaults here are what holds where a recipe says nothing; `null` is what the texts, as Python does, call None. What the recipes say, and why, stands in their files: {recipes}.
 

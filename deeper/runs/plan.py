@@ -1,12 +1,13 @@
 """What a run will do, decided before it starts: network, size, recipe, flags; each choice said with its reason.
 
-Precedence, later wins: 1. defaults of `Options`; 2. the recipe; 3. the flags that the user gave.
+Precedence, later wins: 1. defaults of `Options`; 2. the recipe; 3. the user's own recipe; 4. the flags that the user gave.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeper.distortions import AnyDistortion, parse
@@ -79,6 +80,13 @@ def _exchange(plain: dict[str, Any], asked: dict[str, Any]) -> None:
             plain[kind] = {"name": name}
 
 
+def _without(changes: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes of somebody's own recipe, but for the parts of what flags replace as a whole: of another optimizer or
+    schedule, or of a table."""
+    whole = {name.removesuffix(".name") for name in asked if "." not in name or name.endswith(".name")}
+    return {name: value for name, value in changes.items() if name.partition(".")[0] not in whole or "." not in name}
+
+
 def _frozen_for_nothing(given: Mapping[str, Any], model: str) -> list[str]:
     """What is to be said of layers that are kept at their random weights. A network of one's own may come with others."""
     if ":" in model:
@@ -138,6 +146,11 @@ def make_plan(
             "source with training pictures"
         )
     asked = {name: value for name, value in (overrides or {}).items() if value is not None}
+    title = recipe
+    if recipe is not None and recipe.endswith(recipes.SUFFIX):
+        title = Path(recipe).stem
+        recipe, changes = recipes.own(Path(recipe))
+        asked = {**_without(changes, asked), **asked}
     given = {name: value for name, value in asked.items() if value is not NOTHING}
     for decisive in ("model", "recipe"):
         if decisive in asked:
@@ -167,13 +180,14 @@ def make_plan(
             )
     plain = recipes.load(recipe, model, with_weights=initial is not None)
     plain = {**to_plain(Options()), **plain}
-    where = f"recipe {recipe!r}" + (" with your options" if asked else "")
+    where = f"recipe {title or recipe!r}" + (" with your options" if asked else "")
     _exchange(plain, asked)
     if "batch" in given:
         # A batch that was asked for holds at every size.
         plain["stages"] = [{**stage, "batch": None} for stage in plain.get("stages", [])]
     plain = _override(plain, asked)
     plain["model"] = model
+    plain["recipe"] = title or recipe
     options = from_plain(Options, plain, where)
     if None in options.arguments.values():
         raise UsageError(

@@ -139,3 +139,81 @@ def test_a_schedule_that_cannot_be_is_told_what_can(given, message) -> None:
 def test_early_stopping_keeps_the_best_however_it_is_asked_for() -> None:
     assert not planned(400).options.keep_best and planned(400, early_stopping=3).options.keep_best
     assert not planned(400, early_stopping=3, keep_best=False).options.keep_best
+
+
+def written(folder, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_ones_own_recipe_changes_what_it_says(tmp_path) -> None:
+    own = written(
+        tmp_path, "recipe = 'best'\nepochs = 3\narguments = {first_filters = 8}\noptimizer = {rate = 0.002}\n"
+    )
+    plan = make_plan(dataset(400), model="nielsen", recipe=own)
+    best = make_plan(dataset(400), model="nielsen", recipe="best", overrides={"epochs": 3}).options
+    arguments = {**best.arguments, "first_filters": 8}
+    wanted = replace(best, recipe="mine", arguments=arguments, optimizer=replace(best.optimizer, rate=0.002))
+    assert plan.options == wanted
+
+
+def test_ones_own_recipe_begins_from_what_is_taken_without_it(tmp_path) -> None:
+    plan = make_plan(dataset(400), model="nielsen", recipe=written(tmp_path, "label_smoothing = 0.2"))
+    fast = make_plan(dataset(400), model="nielsen").options
+    assert plan.options == replace(fast, recipe="mine", label_smoothing=0.2)
+
+
+def test_flags_stand_above_ones_own_recipe(tmp_path) -> None:
+    own = written(tmp_path, "epochs = 3\noptimizer = {name = 'sgd', rate = 0.3, momentum = 0.8}\n")
+    assert make_plan(dataset(400), model="nielsen", recipe=own).options.optimizer == Sgd(rate=0.3, momentum=0.8)
+
+    def with_flags(**flags):
+        return make_plan(dataset(400), model="nielsen", recipe=own, overrides=flags).options
+
+    assert with_flags(epochs=5).epochs == 5
+    assert with_flags(**{"optimizer.rate": 0.1}).optimizer == Sgd(rate=0.1, momentum=0.8)
+    # Another optimizer begins from its own defaults, as always; the same one too, where it is named anew.
+    assert type(with_flags(optimizer="adamw").optimizer).__name__ == "AdamW"
+    assert with_flags(optimizer="adamw").optimizer.rate != 0.3
+    assert with_flags(optimizer={"name": "sgd", "rate": 0.2}).optimizer == Sgd(rate=0.2)
+
+
+def test_distortions_of_ones_own_recipe(tmp_path) -> None:
+    own = written(tmp_path, "[[distortions]]\nname = 'rotation'\ndegrees = 5\n")
+    plan = make_plan(dataset(400), model="nielsen", recipe=own, distort=["horizontal_flip"])
+    assert [distortion.name for distortion in plan.options.distortions] == ["rotation", "horizontal_flip"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epoch = 3", "'epoch'.*mean 'epochs'"),
+        ("epochs = ", "not TOML"),
+        ("recipe = 'fats'", "'fats' is none of best, fast"),
+        ("recipe = 7", "7 is none of"),
+        ("format_version = 1\n[options]\nepochs = 3", "the record of a run"),
+        ("recipe = ['fast']", "is none of"),
+        ("model = 'nielsen'", "give it as --model"),
+        ("weights = 'a.pt'", "give it as --weights"),
+        ("optimizer = {speed = 1}", "speed"),
+        ("epochs = {x = 1}", "epochs"),
+        ("optimizer = 3", "optimizer"),
+        ("[[distortions]]\nname = 'rotatoin'", "rotat"),
+    ],
+)
+def test_ones_own_recipe_with_a_slip_is_one_line(tmp_path, text, said) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        make_plan(dataset(400), model="nielsen", recipe=written(tmp_path, text))
+    assert "\n" not in str(caught.value) and any(word in str(caught.value) for word in ("mine", "epochs.x"))
+
+
+def test_ones_own_recipe_that_is_no_text(tmp_path) -> None:
+    path = tmp_path / "mine.toml"
+    with pytest.raises(UsageError, match=r"mine\.toml: No such file or directory; give a file, or one of best, fast"):
+        make_plan(dataset(400), model="nielsen", recipe=str(path))
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        make_plan(dataset(400), model="nielsen", recipe=str(path))
+    with pytest.raises(UsageError, match="directory"):
+        make_plan(dataset(400), model="nielsen", recipe=str(tmp_path / ".." / tmp_path.name / "mine.toml" / ".toml"))

@@ -2,15 +2,20 @@
 
 A recipe's file is looked up as `MODEL-NAME.toml`, then as `FAMILY-NAME.toml` (every Inception belongs to the family
 `inception`), then as `default-NAME.toml`, so that `--recipe fast` means the right thing for each network.
+
+One's own is named by its path, which ends in `.toml`: it says what is to be other than in one of these.
 """
 
 from __future__ import annotations
 
 import tomllib
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from deeper.errors import UsageError, nearest
+from deeper.errors import UsageError, nearest, printable
+
+SUFFIX = ".toml"
 
 
 def _files() -> dict[str, str]:
@@ -54,6 +59,38 @@ def load(name: str, model: str, *, with_weights: bool = False) -> dict[str, Any]
         raise UsageError(f"no recipe {name!r}{nearest(name, names())}")
     for_others = sorted(stem.rsplit(f"-{name}", 1)[0] for stem in files if stem.endswith(f"-{name}"))
     raise UsageError(f"recipe {name!r} is made for {', '.join(for_others)}, not for {model}; use --recipe fast")
+
+
+def own(path: Path) -> tuple[str | None, dict[str, Any]]:
+    """Somebody's own recipe: the name of the one that it begins from (`recipe = "fast"` in the file; None where it names
+    none), and what it changes, as dotted names of options to values.
+
+    Raises: UsageError, for what is no such file.
+    """
+    shown = f"recipe {printable(path)}"
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        known = ", ".join(names())
+        raise UsageError(f"{shown}: {error.strerror or error}; give a file, or one of {known}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{shown}: not UTF-8 text") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{shown}: not TOML ({printable(str(error), 100)})") from None
+    if "format_version" in plain:
+        raise UsageError(
+            f"{shown}: the record of a run, no recipe; copy the lines that you want of its [options] into a file of your own"
+        )
+    base = plain.pop("recipe", None)
+    if base is not None and base not in names():
+        raise UsageError(f"{shown}: recipe = {printable(repr(base), 60)} is none of {', '.join(names())}")
+    for wrong in ("model", "weights"):
+        if wrong in plain:
+            raise UsageError(f"{shown}: {wrong} is no part of a recipe; give it as --{wrong}")
+    changes: dict[str, Any] = {}
+    for name, value in plain.items():
+        changes |= {f"{name}.{part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
+    return base, changes
 
 
 def header(name: str, model: str) -> str:
