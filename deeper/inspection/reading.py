@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -72,13 +71,11 @@ class Reader:
         transform: Transform,
         images: NDArray[np.uint8],
         training: NDArray[np.int64],
-        numbers: Sequence[int] | None = None,
     ) -> NDArray[np.float32]:
-        """Of each try of `transform` (or of those of `numbers`). float32 G × N × K."""
-        chosen = range(transform.tries) if numbers is None else numbers
+        """Of each try of `transform`. float32 G × N × K."""
         if not len(images):
-            return np.zeros((len(chosen), 0, self.classes), np.float32)
-        return np.stack([self.probabilities(transform(images, number), training) for number in chosen])
+            return np.zeros((transform.tries, 0, self.classes), np.float32)
+        return np.stack([self.probabilities(transform(images, number), training) for number in range(transform.tries)])
 
     def folds(self, training: NDArray[np.int64]) -> NDArray[np.int64]:
         """By which fold's network each picture may be compared: one that did not train on it. int64 N. `training`: as

@@ -113,11 +113,6 @@ class Corrections:
         known = [identifier for identifier, stack in self._stacks.items() if stack]
         return {identifier: tuple(self._stacks[identifier]) for identifier in sorted(known, key=latest.__getitem__)}
 
-    @property
-    def last(self) -> str | None:
-        """The id of the latest decision that was not taken back."""
-        return self._order[-1] if self._order else None
-
     def __contains__(self, identifier: object) -> bool:
         return isinstance(identifier, str) and bool(self._stacks.get(identifier))
 

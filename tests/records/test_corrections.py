@@ -19,13 +19,13 @@ HOSTILE = ('a,"b"', "line\nbreak", "é 漢字", "bad\udcff.png", "=1+1", " space
 def test_decisions_survive_and_the_last_one_holds(tmp_path: Path) -> None:
     path = tmp_path / "corrections.csv"
     log = Corrections(path)
-    assert not path.exists() and log.last is None
+    assert not path.exists() and not log.made
     log.decide(Decision(id="a", kind="relabel", given="4", to="9", who="me"))
     log.decide(Decision(id="b", kind="exclude", given="4"))
     log.decide(Decision(id="a", kind="keep", given="4"))
     for found in (log.decisions, read_corrections(path)):
         assert {name: one.kind for name, one in found.items()} == {"b": "exclude", "a": "keep"}
-    assert log.last == "a" and log.decisions["a"].when
+    assert list(log.made)[-1] == "a" and log.decisions["a"].when
     lines = path.read_text().splitlines()
     assert lines[0] == "id,decision,from,to,who,when" and lines[1].startswith("a,relabel,4,9,me,20")
 
@@ -36,7 +36,7 @@ def test_undo_takes_back_one_decision_after_the_other(tmp_path: Path) -> None:
     log.decide(Decision(id="b", kind="unsure"))
     log.decide(Decision(id="a", kind="exclude"))
     assert log.undo("a") is not None and log.decisions["a"].kind == "relabel"
-    assert log.last == "b"
+    assert list(log.made)[-1] == "b"
     assert log.undo("a") is None and "a" not in log
     assert set(Corrections(tmp_path / "c.csv").decisions) == {"b"}
     with pytest.raises(UsageError, match="nothing to take back"):
