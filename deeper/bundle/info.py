@@ -150,7 +150,7 @@ def _card(info: Info) -> str:
     ]
     if dataset:
         counts = ", ".join(f"{count:,} {printable(name, 20)}" for name, count in dataset.get("counts", {}).items())
-        recipe = f", recipe {training['recipe']}" if training.get("recipe") else ""
+        recipe = f", recipe {printable(training['recipe'], 40)}" if training.get("recipe") else ""
         lines.append(f"Trained on {printable(dataset.get('name'), 80)} ({counts} pictures){recipe}.")
     used = ", ".join(printable(distortion.get("name"), 40) for distortion in info.distortions)
     lines.append(f"Training distortions: {used or 'none'}.")

@@ -18,7 +18,15 @@ from deeper.cli.flags import Flag, arguments_of, flags_of
 from deeper.errors import UsageError
 
 # Read from the catalog these would cost the start of torch, a second in each new shell; a test compares them with it.
-NETWORKS = ("nielsen", "inception_v1", "inception_v2", "inception_v3", "inception_v4", "inception_resnet_v2")
+NETWORKS = (
+    "nielsen",
+    "inception_small",
+    "inception_v1",
+    "inception_v2",
+    "inception_v3",
+    "inception_v4",
+    "inception_resnet_v2",
+)
 FORMATS = ("onnx", "openvino", "openvino-int8", "torch-export", "savedmodel")
 
 

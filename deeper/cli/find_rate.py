@@ -33,7 +33,7 @@ class Arguments:
     """A network (`deeper models` lists them) or your own as package.module:Class."""
     recipe: str | None = None
     """A named set of options: fast (the default), fine-tune (the default with --weights), guide (as in 2017; of the
-    Inceptions with a flip), best (NielsenNet alone)."""
+    Inceptions with a flip), best (for small pictures); or MINE.toml, your own."""
     low: float = 1e-6
     """The rate of the first step."""
     high: float = 10.0

@@ -41,7 +41,7 @@ class Arguments:
     """A network (`deeper models` lists them) or your own as package.module:Class."""
     recipe: str | None = None
     """A named set of options: fast (the default), fine-tune (the default with --weights), guide (as in 2017; of the
-    Inceptions with a flip), best (NielsenNet alone)."""
+    Inceptions with a flip), best (for small pictures); or MINE.toml, your own."""
     epochs: float | None = None
     """Passes over the whole training set."""
     minutes: float | None = None

@@ -39,7 +39,7 @@ class Arguments:
     torchvision/inception_v3, or a run or bundle. The network comes with them; `docs/weights.md` tells more."""
     recipe: str | None = None
     """A named set of options: fast (the default), fine-tune (the default with --weights), guide (as in 2017; of the
-    Inceptions with a flip), best (NielsenNet alone). Or your own, MINE.toml, which says what is other than in one of these
+    Inceptions with a flip), best (for small pictures). Or your own, MINE.toml, which says what is other than in one of these
     (`docs/how-to/own-recipe.md`)."""
     epochs: float | None = None
     """Passes over the training pictures."""

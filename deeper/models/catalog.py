@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from deeper.errors import UsageError, nearest, printable
-from deeper.models import inception_resnet_v2, inception_v1, inception_v2, inception_v3, inception_v4
+from deeper.models import inception_resnet_v2, inception_small, inception_v1, inception_v2, inception_v3, inception_v4
 from deeper.models.architecture import Architecture
 from deeper.models.custom import load_custom
 from deeper.models.nielsen import NielsenNet
@@ -22,7 +22,7 @@ class Entry:
 
     `native`: the input size of its paper, in pixels. `smallest`: the smallest side that works. `source`: where it was
     published. `presets`: named sets of arguments, one per reference that it can equal. `one_size`: whether it takes
-    only the size it was built for.
+    only the size it was built for. `largest_own`: pictures of at most so many pixels are taken at their own size.
     """
 
     build: Callable[..., nn.Module]
@@ -31,6 +31,7 @@ class Entry:
     source: str
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     one_size: bool = False
+    largest_own: int = 0
 
     def arguments(self) -> dict[str, Any]:
         """The names and defaults of the arguments beyond classes, channels and size."""
@@ -45,7 +46,15 @@ MODELS: dict[str, Entry] = {
         native=28,
         smallest=12,
         one_size=True,
+        largest_own=40,
         source="Nielsen, Neural Networks and Deep Learning, chapter 6; Chu, We Need to Go Deeper (2017)",
+    ),
+    "inception_small": Entry(
+        build=inception_small.InceptionSmall,
+        native=28,
+        smallest=inception_small.SMALLEST,
+        largest_own=64,
+        source="Zhang et al., Understanding Deep Learning Requires Rethinking Generalization, arXiv 1611.03530",
     ),
     "inception_v1": Entry(
         build=inception_v1.InceptionV1,

@@ -9,7 +9,7 @@ icons are exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from deeper.records.info import Moments
 _ROWS = 128
 # A picture of more pixels than the first is large: only some of its rows are summed, so many that the second is left.
 LARGE, _SUMMED_PIXELS = 1 << 14, 1 << 13
-# Twice as many large training pictures, or more, are sampled: at least so many are summed. Means of photographs deviate
+# So many large training pictures, or half as many at the least, are summed where there are more. Means of photographs deviate
 # from one another by half of what their pixels do, so the mean of so many by a hundredth of it (docs/log.md).
 _SUMMED_PICTURES = 2048
 
@@ -35,26 +35,38 @@ class Sums:
     """Of those large ones that were summed."""
     large_pixels: int = 0
     """Counted pixels of all large ones."""
+    summed: int = 0
+    """Large ones that were summed."""
+    unsummed: int = 0
+    """Large ones that these stand for."""
 
     def count(self, height: int, width: int, pixels: NDArray[np.uint8] | None) -> None:
         """One more picture. `pixels`: H × W × C; None, of a large one that others stand for."""
         large = height * width > LARGE
         if large:
             self.large_pixels += _counted(height, width, LARGE, _SUMMED_PIXELS)
+            self.summed += pixels is not None
+            self.unsummed += pixels is None
         if pixels is not None:
             _join(self.large if large else self.small, pixels.shape[2], moments(pixels))
 
     def join(self, other: Sums) -> None:
         """Those of `other`, too."""
         self.large_pixels += other.large_pixels
+        self.summed += other.summed
+        self.unsummed += other.unsummed
         for own, others in ((self.small, other.small), (self.large, other.large)):
             for channels, part in others.items():
                 _join(own, channels, part)
 
     @property
     def lacking(self) -> bool:
-        """Whether there are large pictures and none was summed: each of the sample was rejected."""
-        return bool(self.large_pixels) and not self.large
+        """Whether too few stand for the others: most pictures are small, or the sample was rejected."""
+        return self.unsummed > 0 and 2 * self.summed < min(self.summed + self.unsummed, _SUMMED_PICTURES)
+
+    def with_large(self, other: Sums) -> Sums:
+        """These of the small pictures, with those of `other` of the large ones."""
+        return replace(self, large=other.large, summed=other.summed, unsummed=other.unsummed)
 
     def moments(self, channels: int) -> Moments:
         """Over all pictures as they are read: a grey one counts in each of three channels."""
@@ -72,7 +84,7 @@ class Sums:
 
 
 def sampled(pictures: int) -> int:
-    """Of so many training pictures, one in how many large ones is summed."""
+    """Of so many large training pictures, one in how many is summed."""
     return max(1, pictures // _SUMMED_PICTURES)
 
 

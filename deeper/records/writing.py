@@ -18,7 +18,7 @@ from deeper.records.encoding import Chunk, Encoded
 from deeper.records.info import SPLITS, ShardInfo, SplitInfo
 from deeper.records.shards import ShardWriter
 from deeper.records.sources import Item, Rejected
-from deeper.records.sums import Sums, sampled
+from deeper.records.sums import LARGE, Sums, sampled
 from deeper.records.workers import Workers, available_processors
 
 Progress = Callable[[int, int], None]
@@ -48,6 +48,8 @@ class Written:
     """Kept pictures by their own number of channels."""
     sums: Sums = field(default_factory=Sums)
     """Over the training pictures."""
+    large_training: list[int] = field(default_factory=list)
+    """Positions of the large ones among the items."""
     rejected: list[Rejected] = field(default_factory=list)
     tiny: list[tuple[int, int, str]] = field(default_factory=list)
     """Width, height and id of the pictures with a side below `TINY`."""
@@ -169,6 +171,10 @@ def write_items(
                     writer.write(encoded.records, encoded.sizes)
                     counts.update(chunk.labels[row] for row in encoded.kept)
                     _note(written, chunk, encoded)
+                    if split == "train":
+                        kept = zip(encoded.kept, encoded.heights, encoded.widths, strict=True)
+                        large = [positions[start + row] for row, height, width in kept if height * width > LARGE]
+                        written.large_training += large
                     rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
                     start += len(chunk.ids)
                     done += len(chunk.ids)
@@ -179,10 +185,13 @@ def write_items(
                 writer.abandon()
             written.per_class[split] = counts
         if written.sums.lacking:
-            again = chunks_of(items, stored_order(items, splits, seed)["train"], index_of, channels, summed=1)
-            written.sums = Sums()
-            for _, encoded in encoded_chunks(pool, again):
-                written.sums.join(encoded.sums)
+            # As if all pictures were large, one in so many was taken; now it is known which are.
+            large, sums = written.large_training, Sums()
+            for _, encoded in encoded_chunks(
+                pool, chunks_of(items, large, index_of, channels, summed=sampled(len(large)))
+            ):
+                sums.join(encoded.sums)
+            written.sums = written.sums.with_large(sums)
     written.rejected = [Rejected(items[position].id, rejected[position]) for position in sorted(rejected)]
     return written
 

@@ -104,7 +104,7 @@ def learn_curve(
     equal: Equal = "steps",
     out: str | Path | None = None,
     model: str | None = None,
-    recipe: str | None = None,
+    recipe: str | Path | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
     seed: int = 0,

@@ -45,9 +45,14 @@ class Plan:
     """The weights to begin with, where not random."""
 
 
-def default_model(dataset: Dataset) -> tuple[str, str]:
+def default_model(dataset: Dataset, recipe: str | None) -> tuple[str, str]:
     """The network for a dataset, and why."""
     side = largest_side(dataset)
+    if side <= SMALL_PICTURE and recipe == "best":
+        why = (
+            f"the small Inception, because the pictures are at most {side} pixels large and recipe best takes its time"
+        )
+        return "inception_small", f"{why} (choose with --model)"
     if side <= SMALL_PICTURE:
         return "nielsen", f"NielsenNet, because the pictures are at most {side} pixels large (choose with --model)"
     return "inception_v3", f"Inception v3, because the pictures are up to {side} pixels large (choose with --model)"
@@ -80,11 +85,23 @@ def _exchange(plain: dict[str, Any], asked: dict[str, Any]) -> None:
             plain[kind] = {"name": name}
 
 
-def _without(changes: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes of somebody's own recipe, but for the parts of what flags replace as a whole: of another optimizer or
-    schedule, or of a table."""
-    whole = {name.removesuffix(".name") for name in asked if "." not in name or name.endswith(".name")}
-    return {name: value for name, value in changes.items() if name.partition(".")[0] not in whole or "." not in name}
+def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked for, without what is only to be taken away."""
+    return {name: value for name, value in asked.items() if value is not NOTHING}
+
+
+def _changed(plain: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """`plain` with what a person asks for: in a recipe of their own, or above that by flags."""
+    plain, asked, given = dict(plain), dict(asked), _given(asked)
+    if "epochs" in given and "minutes" in given:
+        raise UsageError("both epochs and minutes were given; give the one that should decide")
+    _exchange(plain, asked)
+    if "epochs" in given:
+        plain["minutes"] = None
+    if "batch" in given:
+        # A batch that was asked for holds at every size.
+        plain["stages"] = [{**stage, "batch": None} for stage in plain.get("stages", [])]
+    return _override(plain, asked)
 
 
 def _frozen_for_nothing(given: Mapping[str, Any], model: str) -> list[str]:
@@ -118,13 +135,13 @@ def make_plan(
     dataset: Dataset,
     *,
     model: str | None = None,
-    recipe: str | None = None,
+    recipe: str | Path | None = None,
     distort: Sequence[str] = (),
     no_distort: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """Decide a run. `overrides`: dotted option names to values, e.g. `{"optimizer.rate": 0.01}`; None means not given,
+    """Decide a run. `recipe`: a name, or the path of one's own. `overrides`: dotted option names to values, e.g. `{"optimizer.rate": 0.01}`; None means not given,
     `NOTHING` that the option is to be None whatever the recipe says. Another `optimizer` or `schedule`, by its name
     alone, begins from its own defaults; early stopping keeps the best weights unless `keep_best` is given too.
     `progress(done, total)`: bytes of weights that are downloaded.
@@ -146,12 +163,13 @@ def make_plan(
             "source with training pictures"
         )
     asked = {name: value for name, value in (overrides or {}).items() if value is not None}
+    recipe = None if recipe is None else str(recipe)
     title = recipe
+    own: dict[str, Any] = {}
     if recipe is not None and recipe.endswith(recipes.SUFFIX):
         title = Path(recipe).stem
-        recipe, changes = recipes.own(Path(recipe))
-        asked = {**_without(changes, asked), **asked}
-    given = {name: value for name, value in asked.items() if value is not NOTHING}
+        recipe, own = recipes.own(Path(recipe))
+    given = {**_given(own), **_given(asked)}
     for decisive in ("model", "recipe"):
         if decisive in asked:
             raise UsageError(
@@ -164,7 +182,7 @@ def make_plan(
         model = initial.weights.model
         reasons.append(initial.weights.describe())
     if model is None:
-        model, why = default_model(dataset)
+        model, why = default_model(dataset, recipe)
         reasons.append(why)
     elif ":" not in model and model not in MODELS:
         raise UsageError(f"no model {model!r}{nearest(model, MODELS)}; or give your own as package.module:Class")
@@ -181,11 +199,11 @@ def make_plan(
     plain = recipes.load(recipe, model, with_weights=initial is not None)
     plain = {**to_plain(Options()), **plain}
     where = f"recipe {title or recipe!r}" + (" with your options" if asked else "")
-    _exchange(plain, asked)
-    if "batch" in given:
-        # A batch that was asked for holds at every size.
-        plain["stages"] = [{**stage, "batch": None} for stage in plain.get("stages", [])]
-    plain = _override(plain, asked)
+    try:
+        plain = _changed(plain, own)
+    except UsageError as error:
+        raise UsageError(f"recipe {title!r}: {error}") from None
+    plain = _changed(plain, asked)
     plain["model"] = model
     plain["recipe"] = title or recipe
     options = from_plain(Options, plain, where)
@@ -213,8 +231,8 @@ def make_plan(
     side = largest_side(dataset)
     if size is None:
         size, why_size = (side, side), "the size of the pictures"
-    elif initial is None and model == "nielsen" and side <= SMALL_PICTURE:
-        size, why_size = (max(side, 12),) * 2, "the size of the pictures"
+    elif initial is None and native is not None and side <= MODELS[model].largest_own:
+        size, why_size = (max(side, MODELS[model].smallest),) * 2, "the size of the pictures"
     height = options.height or size[0]
     width = options.width or size[1]
     if options.height is None and options.width is None:

@@ -65,7 +65,7 @@ def find_rate(
     source: str | Path | Dataset,
     *,
     model: str | None = None,
-    recipe: str | None = None,
+    recipe: str | Path | None = None,
     low: float = 1e-6,
     high: float = 10.0,
     steps: int = 140,

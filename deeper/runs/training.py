@@ -35,7 +35,7 @@ def train(
     source: str | Path | Dataset,
     *,
     model: str | None = None,
-    recipe: str | None = None,
+    recipe: str | Path | None = None,
     out: str | Path | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
@@ -57,7 +57,8 @@ def train(
 ) -> Result:
     """Train a network on `source` into a run folder.
 
-    `source`: a dataset folder, or anything `deeper.build` takes. `weights`: what to begin with instead of random
+    `source`: a dataset folder, or anything `deeper.build` takes. `recipe`: a name, or the path of a `.toml` of one's own.
+    `weights`: what to begin with instead of random
     weights: a file of torch, safetensors, Keras or TF-Slim, a published name such as `torchvision/inception_v3`, or a
     run or bundle; the network, its arguments and how pictures are shown come with them. `options`: dotted names of
     `Options` to values.
@@ -88,8 +89,6 @@ def train(
     dataset = dataset_for(source, notice=say, progress=console.progress("building"))
     named = {"epochs": epochs, "minutes": minutes, "seed": seed}
     given = {**named, **(options or {}), **{name: value for name, value in named.items() if value is not None}}
-    if given.get("epochs") is not None and given.get("minutes") is not None:
-        raise UsageError("both epochs and minutes were given; give the one that should decide")
     if weights is not None:
         given["weights"] = str(weights)
     plan = make_plan(

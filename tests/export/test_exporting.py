@@ -289,7 +289,8 @@ def test_exporting_again_replaces(exported_run, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["inception_v1", "inception_v2", "inception_v3", "inception_v4", "inception_resnet_v2"]
+    "model",
+    ["inception_small", "inception_v1", "inception_v2", "inception_v3", "inception_v4", "inception_resnet_v2"],
 )
 def test_every_inception_exports(model, tmp_path) -> None:
     """As ONNX, at a small odd size, from random weights with batch-norm statistics that matter."""

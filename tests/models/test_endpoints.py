@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from deeper.errors import UsageError
 from deeper.models import MODELS, Architecture, create
 from deeper.models.describe import describe
 
@@ -76,7 +77,19 @@ RESNET = {
     "Mixed_7a": (2080, 8),
     "Conv2d_7b_1x1": (1536, 8),
 }
+# arXiv 1611.03530, figure 3.
+SMALL = {
+    "Conv2d_1a_3x3": (96, 28),
+    "Mixed_3a": (64, 28),
+    "Mixed_3b": (80, 28),
+    "Mixed_3c": (160, 14),
+    **dict.fromkeys(("Mixed_4a", "Mixed_4b", "Mixed_4c"), (160, 14)),
+    "Mixed_4d": (144, 14),
+    "Mixed_4e": (240, 7),
+    **dict.fromkeys(("Mixed_5a", "Mixed_5b"), (336, 7)),
+}
 TABLES = {
+    "inception_small": SMALL,
     "inception_v1": V1,
     "inception_v2": V2,
     "inception_v3": V3,
@@ -87,7 +100,7 @@ TABLES = {
 
 def build(name: str, preset: str = "slim", **arguments: Any) -> nn.Module:
     with torch.device("meta"):
-        plain = {"preset": preset, **arguments}
+        plain = {"preset": preset, **arguments} if MODELS[name].presets else arguments
         return create(Architecture(model=name, classes=1000, channels=3, height=299, width=299, arguments=plain))
 
 
@@ -225,6 +238,26 @@ FIGURE_5 = {
     "Mixed_5b": (352, (192, 320), (160, 224), ("AveragePool", 128)),
     "Mixed_5c": (352, (192, 320), (192, 224), ("MaxPool", 128)),
 }
+
+
+def test_the_small_ones_parameters_are_those_of_its_papers_table() -> None:
+    """arXiv 1611.03530, table 1: 1,649,402 with ten classes."""
+    with torch.device("meta"):
+        model = create(Architecture(model="inception_small", classes=10, channels=3, height=28, width=28))
+    assert sum(weight.numel() for weight in model.parameters()) == 1_649_402
+
+
+@pytest.mark.parametrize(("side", "last"), [(8, 2), (12, 3), (27, 7), (32, 8), (75, 19)])
+def test_the_small_one_takes_other_sizes(side: int, last: int) -> None:
+    assert endpoints(build("inception_small").eval(), side, side)["Mixed_5b"] == (2, 336, last, last)
+
+
+def test_half_as_wide_is_a_quarter_of_the_small_one() -> None:
+    whole, half = (build("inception_small", depth_multiplier=share) for share in (1.0, 0.5))
+    counts = [sum(weight.numel() for weight in model.Mixed_4a.parameters()) for model in (whole, half)]
+    assert counts[0] / counts[1] == pytest.approx(4, rel=0.01)
+    with pytest.raises(UsageError, match="depth_multiplier must be above 0"):
+        build("inception_small", depth_multiplier=0.0)
 
 
 def test_v2_has_the_columns_of_its_papers_figure() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deeper import images
-from deeper.records import BuildOptions, Dataset, build, open_source, sums
+from deeper.records import BuildOptions, Dataset, build, sums, writing
 from deeper.records.info import Moments
 from deeper.records.sums import Sums, moments, sampled
 from deeper.records.verify import verify
@@ -76,6 +76,36 @@ def test_of_many_large_pictures_some_stand_for_all(
     assert not verify(tmp_path / "some").problems
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_sample_is_one_in_so_many_of_the_stored_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Over several chunks, in each of which the counting goes on."""
+    photographs(tmp_path / "source", 100)
+    monkeypatch.setattr(sums, "_SUMMED_PICTURES", 33)
+    monkeypatch.setattr(writing, "_CHUNK_FILES", 7)
+    build(tmp_path / "source", tmp_path / "made", options=BuildOptions(workers=workers, validation=0, test=0))
+    dataset = Dataset(tmp_path / "made")
+    stored = [moments(dataset.split("train").picture(position)) for position in range(100)]
+    assert dataset.info.mean == pytest.approx(sums.sum_moments(stored[::3]).mean(), abs=1e-6)
+    assert dataset.info.mean != pytest.approx(sums.sum_moments(stored).mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_few_large_pictures_among_many_small_ones_are_sampled_by_their_own_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """One in so many of all would leave one or two to stand for the others."""
+    small = photographs(tmp_path / "source", 80, side=16, form="png")
+    large = photographs(tmp_path / "source", 9)
+    monkeypatch.setattr(sums, "_SUMMED_PICTURES", 10)
+    build(tmp_path / "source", tmp_path / "made", options=BuildOptions(workers=workers, validation=0, test=0))
+    info = Dataset(tmp_path / "made").info
+    exact = sums.sum_moments([moments(pixels) for pixels in (*small, *large)])
+    assert info.moments == exact
+    assert not verify(tmp_path / "made").problems
+
+
 def test_the_sample_does_not_depend_on_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photographs(tmp_path / "source", 90)
     monkeypatch.setattr(sums, "_SUMMED_PICTURES", 10)
@@ -92,20 +122,21 @@ def test_small_pictures_are_all_summed(tmp_path: Path, monkeypatch: pytest.Monke
     np.testing.assert_allclose(Dataset(tmp_path / "made").info.mean, np.mean(decoded, axis=(0, 1, 2)) / 255, rtol=1e-12)
 
 
-def test_where_the_whole_sample_is_rejected_the_others_are_summed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_whole_sample_is_rejected_others_are_summed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = photographs(tmp_path / "source", 12)
-    monkeypatch.setattr(sums, "_SUMMED_PICTURES", 1)  # the first in the stored order stands for all
-    source = open_source(tmp_path / "source")
-    build(source, tmp_path / "before", options=BuildOptions(validation=0, test=0))
-    first = Dataset(tmp_path / "before").split("train").facts[0].id
-    path = tmp_path / "source" / first
-    path.write_bytes(path.read_bytes()[:-200])
+    monkeypatch.setattr(sums, "_SUMMED_PICTURES", 2)  # the first and the seventh in the stored order
+    build(tmp_path / "source", tmp_path / "before", options=BuildOptions(validation=0, test=0))
+    split = Dataset(tmp_path / "before").split("train")
+    for number in (0, 6):
+        path = tmp_path / "source" / split.facts[number].id
+        path.write_bytes(path.read_bytes()[:-200])
     report = build(tmp_path / "source", tmp_path / "after", options=BuildOptions(validation=0, test=0))
-    assert (report.kept, report.rejected) == (11, 1)
-    left = [pixels for number, pixels in enumerate(decoded) if f"/{number}.jpg" not in f"/{first}"]
-    np.testing.assert_allclose(Dataset(tmp_path / "after").info.mean, np.mean(left, axis=(0, 1, 2)) / 255, rtol=1e-3)
+    assert (report.kept, report.rejected) == (10, 2)
+    info, left = Dataset(tmp_path / "after").info, Dataset(tmp_path / "after").split("train")
+    assert info.mean == pytest.approx(
+        sums.sum_moments([moments(left.picture(number)) for number in (0, 5)]).mean(), abs=1e-6
+    )
+    assert info.moments.pixels == sum(moments(pixels).pixels for pixels in decoded[:10])
 
 
 def test_large_and_small_count_by_their_pixels() -> None:
@@ -121,7 +152,15 @@ def test_large_and_small_count_by_their_pixels() -> None:
     assert whole.pixels == 100 + 4 * counted
     assert whole.sums == (100 * 100 + 4 * counted * 40,) * 3
     assert whole.squares == (100 * 100**2 + 4 * counted * 40**2,) * 3
-    assert not total.lacking
+    assert (total.summed, total.unsummed) == (1, 3)
+
+
+def test_too_few_stand_for_the_others() -> None:
+    few, enough = Sums(summed=1, unsummed=3), Sums(summed=2, unsummed=2)
+    assert few.lacking and not enough.lacking
+    many, half = Sums(summed=1023, unsummed=90_000), Sums(summed=1024, unsummed=90_000)
+    assert many.lacking and not half.lacking
+    assert not Sums(summed=1).lacking and not Sums().lacking
 
 
 def test_nothing_is_none() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,20 @@ def test_a_crash_costs_only_the_picture_that_it_happened_on(deadly: Path) -> Non
     assert first.sums.small[1].pixels == 9 * 3 * 3
     assert sum(first.sizes) == len(first.records)
     assert second.kept == list(range(10))
+
+
+def test_a_crash_does_not_change_which_pictures_are_summed(deadly: Path) -> None:
+    (deadly / "bad.jpg").write_bytes(b"die")
+    paths: list[str | None] = [None] * 10
+    paths[4] = str(deadly / "bad.jpg")
+    large = np.stack([np.full((200, 100, 3), 10 * row, np.uint8) for row in range(10)])
+    asked = replace(chunk(0, 10, paths), arrays=large, summed=3, first=1)
+    with Workers(2) as pool:
+        (answer,) = pool.encode([asked])
+    assert answer.kept == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    # The third, the sixth and the ninth that are counted from one on.
+    assert answer.sums.moments(3).mean() == pytest.approx((np.mean([20, 50, 80]) / 255,) * 3, rel=1e-6)
+    assert (answer.sums.summed, answer.sums.unsummed) == (3, 6)
 
 
 def test_workers_that_do_not_start_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,29 @@ def test_early_stopping_keeps_the_best_however_it_is_asked_for() -> None:
     assert not planned(400, early_stopping=3, keep_best=False).options.keep_best
 
 
+def test_recipe_best_takes_the_better_network_for_small_pictures() -> None:
+    plan = make_plan(dataset(400, side=32), recipe="best")
+    assert (plan.options.model, plan.height, plan.width) == ("inception_small", 32, 32)
+    assert any("--model" in reason and "small Inception" in reason for reason in plan.reasons)
+    assert make_plan(dataset(400, side=32)).options.model == "nielsen"
+    assert make_plan(dataset(400, side=32), model="nielsen", recipe="best").options.model == "nielsen"
+
+
+@pytest.mark.parametrize(
+    ("model", "side", "input_side"),
+    [
+        ("inception_small", 64, 64),
+        ("inception_small", 65, 28),
+        ("inception_small", 5, 8),
+        ("nielsen", 40, 40),
+        ("nielsen", 41, 28),
+        ("inception_v1", 64, 224),
+    ],
+)
+def test_small_networks_take_small_pictures_as_they_are(model, side, input_side) -> None:
+    assert make_plan(dataset(400, side=side), model=model).height == input_side
+
+
 def written(folder, text: str) -> str:
     path = folder / "mine.toml"
     path.write_text(text, encoding="utf-8")
@@ -177,6 +200,47 @@ def test_flags_stand_above_ones_own_recipe(tmp_path) -> None:
     assert type(with_flags(optimizer="adamw").optimizer).__name__ == "AdamW"
     assert with_flags(optimizer="adamw").optimizer.rate != 0.3
     assert with_flags(optimizer={"name": "sgd", "rate": 0.2}).optimizer == Sgd(rate=0.2)
+    # The same optimizer, by its name: nothing is changed by that.
+    assert with_flags(optimizer="sgd").optimizer == Sgd(rate=0.3, momentum=0.8)
+
+
+@pytest.mark.parametrize("flag", ["schedule", "schedule.name"])
+def test_another_schedule_than_ones_own_recipe_names(tmp_path, flag) -> None:
+    own = written(tmp_path, "schedule = 'one_cycle'\n")
+    assert make_plan(dataset(400), model="nielsen", recipe=own, overrides={flag: "cosine"}).options.schedule == Cosine()
+
+
+def test_a_length_that_is_asked_for_stands_above_another_in_ones_own_recipe(tmp_path) -> None:
+    timed, counted = written(tmp_path, "minutes = 30\n"), tmp_path / "counted.toml"
+    counted.write_text("epochs = 4\n")
+
+    def length(recipe, **flags):
+        options = make_plan(dataset(400), model="nielsen", recipe=recipe, overrides=flags).options
+        return options.minutes, options.epochs
+
+    assert length(timed)[0] == 30
+    assert length(timed, epochs=3) == (None, 3)
+    assert length(counted) == (None, 4)
+    assert length(counted, minutes=5)[0] == 5
+
+
+def test_a_batch_that_is_asked_for_holds_in_the_stages_of_ones_own_recipe(tmp_path) -> None:
+    own = written(tmp_path, "stages = [{scale = 0.5, share = 0.7, batch = 128}, {share = 0.3, batch = 32}]\n")
+    plan = make_plan(dataset(4_000, side=200), model="inception_v1", recipe=own, overrides={"batch": 16})
+    assert [stage.batch for stage in plan.options.stages] == [None, None] and plan.options.batch == 16
+    plain = make_plan(dataset(4_000, side=200), model="inception_v1", recipe=own)
+    assert [stage.batch for stage in plain.options.stages] == [128, 32]
+
+
+def test_ones_own_recipe_takes_away(tmp_path) -> None:
+    plan = make_plan(dataset(400), model="nielsen", recipe=written(tmp_path, "without = ['averaging']"))
+    assert plan.options.averaging is None and make_plan(dataset(400), model="nielsen").options.averaging is not None
+
+
+def test_a_path_is_as_good_as_its_name(tmp_path) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text("\ufefflabel_smoothing = 0.2", "utf-8")  # as some editors begin a file
+    assert make_plan(dataset(400), model="nielsen", recipe=own).options.label_smoothing == 0.2
 
 
 def test_distortions_of_ones_own_recipe(tmp_path) -> None:
@@ -197,7 +261,12 @@ def test_distortions_of_ones_own_recipe(tmp_path) -> None:
         ("model = 'nielsen'", "give it as --model"),
         ("weights = 'a.pt'", "give it as --weights"),
         ("optimizer = {speed = 1}", "speed"),
-        ("epochs = {x = 1}", "epochs"),
+        ("epochs = {x = 1}", "recipe 'mine': epochs.x"),
+        ("epochs = 3\nminutes = 2", "both epochs and minutes"),
+        ("averaging = {}", 'without = ."averaging"'),
+        ("without = 'averaging'", "without must be a list"),
+        ("without = ['averging']", "averging"),
+        ("[with_weights.optimizer]\nrate = 0.1", "with_weights is for shipped recipes"),
         ("optimizer = 3", "optimizer"),
         ("[[distortions]]\nname = 'rotatoin'", "rotat"),
     ],
@@ -205,7 +274,13 @@ def test_distortions_of_ones_own_recipe(tmp_path) -> None:
 def test_ones_own_recipe_with_a_slip_is_one_line(tmp_path, text, said) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         make_plan(dataset(400), model="nielsen", recipe=written(tmp_path, text))
-    assert "\n" not in str(caught.value) and any(word in str(caught.value) for word in ("mine", "epochs.x"))
+    assert "\n" not in str(caught.value) and "mine" in str(caught.value)
+
+
+def test_ones_own_recipe_must_not_look_like_a_shipped_one(tmp_path) -> None:
+    (tmp_path / "fast.toml").write_text("epochs = 3")
+    with pytest.raises(UsageError, match="there is a recipe of that name already"):
+        make_plan(dataset(400), model="nielsen", recipe=tmp_path / "fast.toml")
 
 
 def test_ones_own_recipe_that_is_no_text(tmp_path) -> None:

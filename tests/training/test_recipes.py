@@ -30,6 +30,12 @@ def test_a_wrong_name_is_answered_with_the_nearest():
         recipes.load("fats", "nielsen")
 
 
+def test_the_guide_has_no_recipe_for_a_network_that_it_did_not_know():
+    with pytest.raises(UsageError, match="'guide' is made for inception, nielsen, not for inception_small"):
+        recipes.load("guide", "inception_small")
+    assert recipes.load("fast", "inception_small") != recipes.load("fast", "inception_v3")
+
+
 def test_options_refuse_what_cannot_be():
     for bad in (
         {"epochs": 0.0},
@@ -71,7 +77,7 @@ def test_the_guides_recipe_has_the_originals_constants():
     assert (colour.saturation_low, colour.saturation_high) == (colour.contrast_low, colour.contrast_high) == (0.5, 1.5)
 
 
-@pytest.mark.parametrize("model", sorted(name for name in MODELS if name.startswith("inception")))
+@pytest.mark.parametrize("model", sorted(name for name in MODELS if name.startswith(("inception_v", "inception_res"))))
 def test_the_guides_networks_are_the_originals(model):
     """Batch norm decays by 0.9997, with an epsilon of 0.001 and no scale; convolutions begin with a deviation of 0.1."""
     arguments = built(model, "guide").arguments

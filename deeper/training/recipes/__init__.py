@@ -1,7 +1,7 @@
 """Recipes: named, shipped sets of options, one TOML file each, whose header says what it reaches and in what time.
 
-A recipe's file is looked up as `MODEL-NAME.toml`, then as `FAMILY-NAME.toml` (every Inception belongs to the family
-`inception`), then as `default-NAME.toml`, so that `--recipe fast` means the right thing for each network.
+A recipe's file is looked up as `MODEL-NAME.toml`, then as `FAMILY-NAME.toml` (every Inception but the small one belongs to the
+family `inception`), then as `default-NAME.toml`, so that `--recipe fast` means the right thing for each network.
 
 One's own is named by its path, which ends in `.toml`: it says what is to be other than in one of these.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deeper.errors import UsageError, nearest, printable
+from deeper.training.options import NOTHING
 
 SUFFIX = ".toml"
 
@@ -25,6 +26,13 @@ def _files() -> dict[str, str]:
         for entry in folder.iterdir()
         if entry.name.endswith(".toml")
     }
+
+
+def _stems(name: str, model: str) -> tuple[str, str, str]:
+    """Where a recipe of this name is looked for."""
+    # The small one is trained as other small networks are.
+    family = "inception" if model.startswith(("inception_v", "inception_resnet")) else model
+    return f"{model}-{name}", f"{family}-{name}", f"default-{name}"
 
 
 def _merged(plain: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -49,8 +57,7 @@ def load(name: str, model: str, *, with_weights: bool = False) -> dict[str, Any]
     Raises: UsageError, for a name that is no recipe, with the nearest one.
     """
     files = _files()
-    family = "inception" if model.startswith("inception") else model
-    for stem in (f"{model}-{name}", f"{family}-{name}", f"default-{name}"):
+    for stem in _stems(name, model):
         if stem in files:
             plain = {**tomllib.loads(files[stem]), "recipe": name}
             changes = plain.pop("with_weights", {})
@@ -79,16 +86,25 @@ def own(path: Path) -> tuple[str | None, dict[str, Any]]:
         raise UsageError(f"{shown}: not TOML ({printable(str(error), 100)})") from None
     if "format_version" in plain:
         raise UsageError(
-            f"{shown}: the record of a run, no recipe; copy the lines that you want of its [options] into a file of your own"
+            f"{shown}: the record of a run, no recipe; copy what you want of its [options] into a file of your own, without "
+            "recipe, model and weights"
         )
-    base = plain.pop("recipe", None)
+    if path.stem in names():
+        raise UsageError(f"{shown}: there is a recipe of that name already; call your file otherwise")
+    base, without = plain.pop("recipe", None), plain.pop("without", [])
     if base is not None and base not in names():
         raise UsageError(f"{shown}: recipe = {printable(repr(base), 60)} is none of {', '.join(names())}")
     for wrong in ("model", "weights"):
         if wrong in plain:
             raise UsageError(f"{shown}: {wrong} is no part of a recipe; give it as --{wrong}")
-    changes: dict[str, Any] = {}
+    if "with_weights" in plain:
+        raise UsageError(f"{shown}: with_weights is for shipped recipes; write a second file for that")
+    if not isinstance(without, list) or not all(isinstance(one, str) for one in without):
+        raise UsageError(f'{shown}: without must be a list of options, as in without = ["averaging"]')
+    changes: dict[str, Any] = dict.fromkeys(without, NOTHING)
     for name, value in plain.items():
+        if value == {}:
+            raise UsageError(f'{shown}: {printable(name, 40)} is an empty table; to take it away: without = ["{name}"]')
         changes |= {f"{name}.{part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
     return base, changes
 
@@ -96,8 +112,7 @@ def own(path: Path) -> tuple[str | None, dict[str, Any]]:
 def header(name: str, model: str) -> str:
     """The comment at the top of a recipe's file: what it reaches, in what time, on what hardware."""
     files = _files()
-    family = "inception" if model.startswith("inception") else model
-    for stem in (f"{model}-{name}", f"{family}-{name}", f"default-{name}"):
+    for stem in _stems(name, model):
         if stem in files:
             lines = []
             for line in files[stem].splitlines():
