@@ -141,9 +141,10 @@ def make_plan(
     overrides: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """Decide a run. `recipe`: a name, or the path of one's own. `overrides`: dotted option names to values, e.g. `{"optimizer.rate": 0.01}`; None means not given,
-    `NOTHING` that the option is to be None whatever the recipe says. Another `optimizer` or `schedule`, by its name
-    alone, begins from its own defaults; early stopping keeps the best weights unless `keep_best` is given too.
+    """Decide a run. `recipe`: a name, or the path of one's own. `overrides`: dotted option names to values, e.g.
+    `{"optimizer.rate": 0.01}`; None means not given, `NOTHING` that the option is to be None whatever the recipe
+    says. Another `optimizer` or `schedule`, by its name alone, begins from its own defaults; early stopping keeps
+    the best weights unless `keep_best` is given too.
     `progress(done, total)`: bytes of weights that are downloaded.
 
     Raises: UsageError, for names or values that cannot be; DatasetError, for a dataset with nothing to tell apart; as

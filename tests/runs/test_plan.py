@@ -263,6 +263,7 @@ def test_distortions_of_ones_own_recipe(tmp_path) -> None:
         ("optimizer = {speed = 1}", "speed"),
         ("epochs = {x = 1}", "recipe 'mine': epochs.x"),
         ("epochs = 3\nminutes = 2", "both epochs and minutes"),
+        ('"two\\nlines" = {}', "is an empty table"),
         ("averaging = {}", 'without = ."averaging"'),
         ("without = 'averaging'", "without must be a list"),
         ("without = ['averging']", "averging"),

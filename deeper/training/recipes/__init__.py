@@ -104,7 +104,8 @@ def own(path: Path) -> tuple[str | None, dict[str, Any]]:
     changes: dict[str, Any] = dict.fromkeys(without, NOTHING)
     for name, value in plain.items():
         if value == {}:
-            raise UsageError(f'{shown}: {printable(name, 40)} is an empty table; to take it away: without = ["{name}"]')
+            called = printable(name, 40)
+            raise UsageError(f'{shown}: {called} is an empty table; to take it away: without = ["{called}"]')
         changes |= {f"{name}.{part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
     return base, changes
 
