@@ -22,7 +22,7 @@ import simplejpeg
 from data_folder import data_folder
 from PIL import Image
 
-from deeper.records import BuildOptions, build, open_source
+from deeper.records import build
 
 
 def decode_all(paths: list[str]) -> int:
@@ -38,7 +38,7 @@ def decoding_seconds(paths: list[str], pool: ProcessPoolExecutor) -> float:
 
 def building_seconds(source: str | Path, target: Path) -> float:
     began = time.perf_counter()
-    build(open_source(source), target, options=BuildOptions())
+    build(source, target)
     elapsed = time.perf_counter() - began
     shutil.rmtree(target)
     return elapsed

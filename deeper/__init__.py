@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from deeper.models.weights.loading import load_weights
     from deeper.prediction import Classifier, Prediction
     from deeper.records import BuildOptions, Dataset, SourceOptions, open_source
-    from deeper.records.build import build
+    from deeper.records.building import build
     from deeper.records.repair import repair
     from deeper.records.verify import verify
     from deeper.runs import Run, find_rate, learn_curve, resume, train

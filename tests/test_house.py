@@ -15,7 +15,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ALL = sorted(path for folder in ("deeper", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
 # Bytes on a pipe between a process and its own children, never on a disk, never from somebody else.
-PICKLE_ON_PIPES = {PACKAGE / "records" / "workers.py"}
+PICKLE_ON_PIPES = {PACKAGE / "records" / name for name in ("worker.py", "workers.py")}
 
 
 def shown(path: Path) -> str:

@@ -16,7 +16,7 @@ FREE = [
     "deeper.statistics",
     "deeper.images",
     "deeper.records",
-    "deeper.records.build",
+    "deeper.records.building",
     "deeper.records.grow",
     "deeper.records.verify",
     "deeper.records.repair",
@@ -80,3 +80,13 @@ build(open_source((images, np.arange(40) % 2)), {str(tmp_path / "d")!r}, options
 assert len(Dataset({str(tmp_path / "d")!r}).split("train")) > 20
 """
     assert "torch" not in loaded(code)
+
+
+def test_a_worker_of_a_build_loads_little() -> None:
+    """A build waits for its workers."""
+    code = "import deeper.records.worker\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rooms = {name for name in done.stdout.split() if name.startswith("deeper.")}
+    assert "deeper.records.encoding" in rooms
+    assert rooms.isdisjoint({"deeper.records.building", "deeper.records.writing", "deeper.records.sources"})
+    assert {"logging", "subprocess", "concurrent.futures"}.isdisjoint(done.stdout.split())

@@ -11,7 +11,6 @@ import tyro
 
 if TYPE_CHECKING:
     from deeper.records import BuildReport
-    from deeper.records.sources import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,42 +62,26 @@ def main(arguments: Arguments) -> None:
     from deeper.cli.bar import bar
     from deeper.records import BuildOptions, build
 
-    group_by = arguments.group_by
-    source = _opened(arguments, group_by)
-    out = arguments.out or Path("datasets") / source.name
-    if arguments.add:
-        from deeper.records.grow import kept_group_by
-
-        if (group_by := kept_group_by(out, group_by)) != arguments.group_by:
-            source = _opened(arguments, group_by)
     options = BuildOptions(
         validation=arguments.validation,
         test=arguments.test,
         seed=arguments.seed,
-        group_by=group_by,
+        group_by=arguments.group_by,
         shard_megabytes=arguments.shard_megabytes,
         workers=arguments.workers,
         channels=arguments.channels,
+        shape=arguments.shape,
         add=arguments.add,
         new_classes=arguments.new_classes,
         missing_class=arguments.missing_class,
         corrections=arguments.corrections,
     )
     with bar("reading pictures") as progress:
-        report = build(source, out, options=options, progress=progress)
+        report = build(arguments.source, arguments.out, options=options, progress=progress)
     if arguments.json:
         _print_json(report)
     else:
         _print_text(report)
-
-
-def _opened(arguments: Arguments, group_by: str | None) -> Source:
-    from deeper.records import SourceOptions, open_source
-
-    return open_source(
-        arguments.source,
-        options=SourceOptions(shape=arguments.shape, channels=arguments.channels, group_by=group_by),
-    )
 
 
 def _print_json(report: BuildReport) -> None:

@@ -2,15 +2,21 @@
 
 build(open_source("flowers/"), Path("datasets/flowers"))
 Dataset("datasets/flowers").split("train").picture(0)
+
+Everything is imported when it is first asked for: a worker of a build needs the encoding alone, and starts sooner.
 """
 
 from __future__ import annotations
 
-from deeper.records.build import build
-from deeper.records.dataset import Dataset, Part, Split
-from deeper.records.info import DatasetInfo, ShardInfo, SplitInfo
-from deeper.records.options import BuildOptions, BuildReport
-from deeper.records.sources import Item, Rejected, Source, SourceOptions, open_source
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deeper.records.building import build
+    from deeper.records.dataset import Dataset, Part, Split
+    from deeper.records.info import DatasetInfo, ShardInfo, SplitInfo
+    from deeper.records.options import BuildOptions, BuildReport
+    from deeper.records.sources import Item, Rejected, Source, SourceOptions, open_source
 
 __all__ = [
     "BuildOptions",
@@ -28,3 +34,26 @@ __all__ = [
     "build",
     "open_source",
 ]
+
+_HOMES = {
+    "BuildOptions": "options",
+    "BuildReport": "options",
+    "Dataset": "dataset",
+    "DatasetInfo": "info",
+    "Item": "sources",
+    "Part": "dataset",
+    "Rejected": "sources",
+    "ShardInfo": "info",
+    "Source": "sources",
+    "SourceOptions": "sources",
+    "Split": "dataset",
+    "SplitInfo": "info",
+    "build": "building",
+    "open_source": "sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"deeper.records.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'deeper.records' has no attribute {name!r}")

@@ -30,6 +30,7 @@ from deeper.records.sources import Item, Rejected, Source
 from deeper.records.split import Member, assign_more
 from deeper.records.stored import stored
 from deeper.records.sums import sum_moments
+from deeper.records.workers import Workers
 from deeper.records.writing import Progress, Written, split_infos, worker_count, write_items
 
 
@@ -105,18 +106,19 @@ def _grow(
             "each is on its own, and may be of the same thing as a picture of another split"
         )
     with _aside(dataset, number, notices) as folder:
-        written = write_items(
-            fresh,
-            assignment.splits,
-            index_of,
-            folder,
-            channels=info.channels,
-            seed=info.seed,
-            shard_bytes=int(options.shard_megabytes * 1e6),
-            workers=workers,
-            added=number,
-            progress=progress,
-        )
+        with Workers(workers) as pool:
+            written = write_items(
+                fresh,
+                assignment.splits,
+                index_of,
+                folder,
+                channels=info.channels,
+                seed=info.seed,
+                shard_bytes=int(options.shard_megabytes * 1e6),
+                pool=pool,
+                added=number,
+                progress=progress,
+            )
         rejected += unusable + written.rejected
         before = rejections.read_rejected(dataset.path)
         listed = rejections.joined(before, rejected, accepted=[item.id for item in items])

@@ -35,6 +35,8 @@ class BuildOptions:
     channels: int | None = None
     """1 (grey) or 3 (colour): what pictures are converted to when read. Default: what the source was opened with, else 3
     if any picture has colour."""
+    shape: tuple[int, ...] | None = None
+    """Height and width (and channels) of a picture, where arrays hold it flat, as in `SourceOptions`."""
     add: bool = False
     """Append to the dataset instead of making a new one."""
     new_classes: bool = False

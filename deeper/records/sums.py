@@ -22,8 +22,8 @@ _ROWS = 128
 # A picture of more pixels than the first is large: only some of its rows are summed, so many that the second is left.
 LARGE, _SUMMED_PIXELS = 1 << 14, 1 << 13
 # So many large training pictures, or half as many at the least, are summed where there are more. Means of photographs deviate
-# from one another by half of what their pixels do, so the mean of so many by a hundredth of it (docs/log.md).
-_SUMMED_PICTURES = 2048
+# from one another by half of what their pixels do, so the mean of so many by a sixtieth of it (docs/log.md).
+_SUMMED_PICTURES = 1024
 
 
 @dataclass(slots=True)

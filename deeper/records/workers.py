@@ -20,13 +20,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import BinaryIO, Self
 
 from deeper.records.encoding import Chunk, Encoded, encode_chunk
+from deeper.records.worker import READY, close
 
 # The interpreter's first line of code. `sys.path` comes along: the parent may have been started from anywhere.
-_START = "import sys; sys.path[:] = sys.argv[2:]; from deeper.records.workers import serve; serve(sys.argv[1])"
+_START = "import sys; sys.path[:] = sys.argv[2:]; from deeper.records.worker import serve; serve(sys.argv[1])"
 # A worker has a processor to itself and no use for threads of its own; and glibc shall keep the memory of one picture
 # for the next instead of handing it back and asking again, which costs a fifth of the time of small JPEGs.
 _ENVIRONMENT = {
@@ -36,7 +37,6 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
-_READY = b"deeper worker ready\n"
 # Seconds that the interpreter may take to kill its workers.
 _PATIENCE = 5.0
 
@@ -44,56 +44,6 @@ _PATIENCE = 5.0
 def available_processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def serve(pairs: str) -> None:
-    """The life of the interpreter: fork a worker for each of `pairs`, its descriptors INPUT:OUTPUT, with commas between;
-    then bury them, and on SIGTERM kill them first."""
-    pipes = []
-    for pair in pairs.split(","):
-        ins, _, out = pair.partition(":")
-        pipes.append((int(ins), int(out)))
-    alive: set[int] = set()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        for worker in alive:
-            os.kill(worker, signal.SIGKILL)
-
-    for own in pipes:
-        worker = os.fork()
-        if worker == 0:
-            _close(one for one in pipes if one is not own)
-            with os.fdopen(own[0], "rb") as requests, os.fdopen(own[1], "wb") as answers:
-                _answer(requests, answers)
-            return
-        alive.add(worker)
-    # Not before: those that it does not know yet are told by their pipes.
-    signal.signal(signal.SIGTERM, end)
-    _close(pipes)
-    while alive:
-        alive.discard(os.wait()[0])
-    # Its parent waits for it, and an interpreter takes a while to put everything away.
-    os._exit(0)
-
-
-def _close(pairs: Iterable[tuple[int, int]]) -> None:
-    for pair in pairs:
-        for descriptor in pair:
-            os.close(descriptor)
-
-
-def _answer(requests: BinaryIO, answers: BinaryIO) -> None:
-    """A worker's life: chunks in, results out, until the input ends."""
-    answers.write(_READY)
-    answers.flush()
-    while True:
-        try:
-            chunk = pickle.load(requests)
-        except EOFError:
-            return
-        # Pickle travels only between us and our own child, through a pipe nobody else can reach.
-        pickle.dump(encode_chunk(chunk), answers, protocol=5)
-        answers.flush()
 
 
 class _Worker:
@@ -108,7 +58,7 @@ class _Worker:
         pickle.dump(chunk, self.requests, protocol=5)
         self.requests.flush()
         if not self.ready:
-            if self.answers.readline() != _READY:
+            if self.answers.readline() != READY:
                 raise _NoStart
             self.ready = True
         answer = pickle.load(self.answers)
@@ -130,7 +80,7 @@ class _Crew:
             for _ in range(2 * count):
                 made.append(os.pipe())
         except OSError:  # no more files may be open: those that are must not stay so
-            _close(made)
+            close(made)
             raise
         pipes = list(zip(made[::2], made[1::2]))
         theirs = [(asked[0], answered[1]) for asked, answered in pipes]
@@ -151,7 +101,7 @@ class _Crew:
             self._close()
             raise
         finally:
-            _close(theirs)
+            close(theirs)
 
     def end(self) -> None:
         """Kill the workers, and wait until all are gone."""
@@ -173,7 +123,10 @@ class _NoStart(Exception):
 
 
 class Workers:
-    """`count` processes; none, and the work done here, where `count` is 1. Use in a `with` block."""
+    """`count` processes; none, and the work done here, where `count` is 1. Use in a `with` block.
+
+    They start with the first chunks, or with `start`, for whom that is too late: it takes a sixth of a second.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -182,9 +135,6 @@ class Workers:
         self._closed = False
 
     def __enter__(self) -> Self:
-        if self.count > 1 and sys.executable and hasattr(os, "fork"):
-            for worker in self._start(self.count):
-                self._idle.put(worker)
         return self
 
     def __exit__(
@@ -197,8 +147,21 @@ class Workers:
         for crew in self._crews:
             crew.end()
 
+    def start(self) -> None:
+        """Start the processes now, if they are not there yet: whoever has something else to do first loses no time."""
+        if self.count > 1 and not self._crews and sys.executable and hasattr(os, "fork"):
+            for worker in self._hire(self.count):
+                self._idle.put(worker)
+
+    def dismiss(self) -> None:
+        """Do what follows here: there turned out to be too little for processes."""
+        for crew in self._crews:
+            crew.end()
+        self._crews, self._idle, self.count = [], queue.SimpleQueue(), 1
+
     def encode(self, chunks: Iterable[Chunk]) -> Iterator[Encoded]:
         """The results in the order of the chunks. At most two chunks per worker are under way or waiting."""
+        self.start()
         if not self._crews:
             yield from map(encode_chunk, chunks)
             return
@@ -218,7 +181,7 @@ class Workers:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _start(self, count: int) -> Sequence[_Worker | None]:
+    def _hire(self, count: int) -> Sequence[_Worker | None]:
         try:
             crew = _Crew(count)
         except OSError:
@@ -240,7 +203,7 @@ class Workers:
                 if self._closed:
                     raise
                 worker.close()
-                (worker,) = self._start(1)
+                (worker,) = self._hire(1)
             if len(chunk.ids) == 1:
                 return Encoded(rejected=[(0, "the decoder crashed on it")])
         finally:

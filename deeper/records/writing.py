@@ -151,7 +151,7 @@ def write_items(
     channels: int | None,
     seed: int,
     shard_bytes: int,
-    workers: int,
+    pool: Workers,
     added: int = 0,
     progress: Progress | None = None,
 ) -> Written:
@@ -159,39 +159,36 @@ def write_items(
     written = Written()
     rejected: dict[int, str] = {}
     done = 0
-    with Workers(workers) as pool:
-        for split, positions in stored_order(items, splits, seed).items():
-            writer = ShardWriter(folder, split, shard_bytes, added)
-            counts: Counter[int] = Counter()
-            start = 0
-            summed = sampled(len(positions)) if split == "train" else 0
-            chunks = chunks_of(items, positions, index_of, channels, summed=summed)
-            try:
-                for chunk, encoded in encoded_chunks(pool, chunks):
-                    writer.write(encoded.records, encoded.sizes)
-                    counts.update(chunk.labels[row] for row in encoded.kept)
-                    _note(written, chunk, encoded)
-                    if split == "train":
-                        kept = zip(encoded.kept, encoded.heights, encoded.widths, strict=True)
-                        large = [positions[start + row] for row, height, width in kept if height * width > LARGE]
-                        written.large_training += large
-                    rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
-                    start += len(chunk.ids)
-                    done += len(chunk.ids)
-                    if progress:
-                        progress(done, len(items))
-                written.shards[split] = writer.finish()
-            finally:
-                writer.abandon()
-            written.per_class[split] = counts
-        if written.sums.lacking:
-            # As if all pictures were large, one in so many was taken; now it is known which are.
-            large, sums = written.large_training, Sums()
-            for _, encoded in encoded_chunks(
-                pool, chunks_of(items, large, index_of, channels, summed=sampled(len(large)))
-            ):
-                sums.join(encoded.sums)
-            written.sums = written.sums.with_large(sums)
+    for split, positions in stored_order(items, splits, seed).items():
+        writer = ShardWriter(folder, split, shard_bytes, added)
+        counts: Counter[int] = Counter()
+        start = 0
+        summed = sampled(len(positions)) if split == "train" else 0
+        chunks = chunks_of(items, positions, index_of, channels, summed=summed)
+        try:
+            for chunk, encoded in encoded_chunks(pool, chunks):
+                writer.write(encoded.records, encoded.sizes)
+                counts.update(chunk.labels[row] for row in encoded.kept)
+                _note(written, chunk, encoded)
+                if split == "train":
+                    kept = zip(encoded.kept, encoded.heights, encoded.widths, strict=True)
+                    large = [positions[start + row] for row, height, width in kept if height * width > LARGE]
+                    written.large_training += large
+                rejected.update((positions[start + row], reason) for row, reason in encoded.rejected)
+                start += len(chunk.ids)
+                done += len(chunk.ids)
+                if progress:
+                    progress(done, len(items))
+            written.shards[split] = writer.finish()
+        finally:
+            writer.abandon()
+        written.per_class[split] = counts
+    if written.sums.lacking:
+        # As if all pictures were large, one in so many was taken; now it is known which are.
+        large, sums = written.large_training, Sums()
+        for _, encoded in encoded_chunks(pool, chunks_of(items, large, index_of, channels, summed=sampled(len(large)))):
+            sums.join(encoded.sums)
+        written.sums = written.sums.with_large(sums)
     written.rejected = [Rejected(items[position].id, rejected[position]) for position in sorted(rejected)]
     return written
 

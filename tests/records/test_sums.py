@@ -158,11 +158,11 @@ def test_large_and_small_count_by_their_pixels() -> None:
 def test_too_few_stand_for_the_others() -> None:
     few, enough = Sums(summed=1, unsummed=3), Sums(summed=2, unsummed=2)
     assert few.lacking and not enough.lacking
-    many, half = Sums(summed=1023, unsummed=90_000), Sums(summed=1024, unsummed=90_000)
+    many, half = Sums(summed=511, unsummed=90_000), Sums(summed=512, unsummed=90_000)
     assert many.lacking and not half.lacking
     assert not Sums(summed=1).lacking and not Sums().lacking
 
 
 def test_nothing_is_none() -> None:
     assert Sums().moments(3) == Moments.none(3)
-    assert [sampled(pictures) for pictures in (0, 1, 4_095, 4_096, 20_480)] == [1, 1, 1, 2, 10]
+    assert [sampled(pictures) for pictures in (0, 1, 2_047, 2_048, 10_240)] == [1, 1, 1, 2, 10]

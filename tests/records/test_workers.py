@@ -137,11 +137,32 @@ def test_one_interpreter_is_started_and_its_copies_share_the_work() -> None:
     assert ended(group)
 
 
+def test_they_are_there_before_the_first_chunk_where_that_is_asked_for() -> None:
+    with Workers(2) as pool:
+        pool.start()
+        (crew,) = pool._crews
+        pool.start()
+        answers = list(pool.encode([chunk(number, 3) for number in range(5)]))
+        assert [one.kept for one in answers] == [[0, 1, 2]] * 5
+        assert pool._crews == [crew]
+
+
+def test_dismissed_they_are_gone_and_the_work_is_done_here() -> None:
+    with Workers(2) as pool:
+        pool.start()
+        (crew,) = pool._crews
+        pool.dismiss()
+        assert ended(crew.process.pid)
+        assert [one.records for one in pool.encode([chunk(4, 2)])] == [encode_chunk(chunk(4, 2)).records]
+        assert not pool._crews
+
+
 def test_no_worker_outlives_a_parent_that_was_killed() -> None:
     script = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
         "from deeper.records.workers import Workers\n"
         "with Workers(3) as pool:\n"
+        "    pool.start()\n"
         "    print(pool._crews[0].process.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -161,8 +182,9 @@ import os, resource
 from deeper.records.workers import Workers
 before = len(os.listdir("/proc/self/fd"))
 resource.setrlimit(resource.RLIMIT_NOFILE, (before + 9, before + 9))
-with Workers(8):
-    pass
+with Workers(8) as pool:
+    pool.start()
+    assert not pool._crews
 print(len(os.listdir("/proc/self/fd")) - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=patient(60))

@@ -245,6 +245,37 @@ def test_what_a_source_was_opened_with_is_what_the_build_does(tmp_path: Path, pl
         build(source, tmp_path / "other", options=BuildOptions(channels=3))
 
 
+def test_without_a_place_the_dataset_lies_in_datasets_by_the_name_of_its_source(
+    tmp_path: Path, plants: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = build(plants, options=BuildOptions(group_by="folder"))
+    assert report.path == Path("datasets/source")
+    assert Dataset(report.path).info.group_by == "folder"
+    again = build(plants, options=BuildOptions(add=True))
+    assert (again.path, again.kept, again.skipped) == (report.path, 0, 40)
+
+
+def test_pictures_that_lie_flat_in_their_arrays_are_built_with_their_shape(tmp_path: Path) -> None:
+    flat = np.arange(40 * 12, dtype=np.uint8).reshape(40, 12)
+    build((flat, np.arange(40) % 2), tmp_path / "out", options=BuildOptions(shape=(4, 3)))
+    assert Dataset(tmp_path / "out").split("train").picture(0).shape == (4, 3, 1)
+    source = open_source((flat, np.arange(40) % 2), options=SourceOptions(shape=(4, 3)))
+    with pytest.raises(UsageError, match="a shape goes to open_source"):
+        build(source, tmp_path / "other", options=BuildOptions(shape=(4, 3)))
+
+
+@pytest.mark.parametrize("count", [10, 40])
+def test_workers_that_start_while_a_folder_is_listed_change_nothing(
+    tmp_path: Path, save: Callable[..., Item], count: int
+) -> None:
+    for number in range(count):
+        save(f"{'ab'[number % 2]}/{number}.png", str(number))
+    build(tmp_path / "source", tmp_path / "ahead", options=BuildOptions(workers=None))
+    build(tmp_path / "source", tmp_path / "alone", options=BuildOptions(workers=1))
+    assert contents(tmp_path / "ahead") == contents(tmp_path / "alone")
+
+
 def test_an_existing_target_is_refused_and_unharmed(tmp_path: Path, listing: Make, array_items: Arrays) -> None:
     source = listing(array_items(10))
     build(source, tmp_path / "out")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from deeper import files
-from deeper.errors import DatasetError, StorageError, printable
+from deeper.errors import DatasetError, StorageError, UsageError, printable
 from deeper.records import info as dataset_info
 from deeper.records import rejected as rejections
 from deeper.records.checks import (
@@ -26,17 +27,23 @@ from deeper.records.options import BuildOptions, BuildReport
 from deeper.records.reapplying import with_hashes
 from deeper.records.sources import Source, SourceOptions, open_source
 from deeper.records.split import Assignment, Member, assign
+from deeper.records.workers import Workers, available_processors
 from deeper.records.writing import Progress, Written, split_infos, worker_count, write_items
 
 DEFAULTS = BuildOptions()
 
 
 def build(
-    source: Source | object, out: str | Path, *, options: BuildOptions = DEFAULTS, progress: Progress | None = None
+    source: Source | object,
+    out: str | Path | None = None,
+    *,
+    options: BuildOptions = DEFAULTS,
+    progress: Progress | None = None,
 ) -> BuildReport:
     """Make the dataset `out` from `source`, or with `options.add` append to it.
 
-    `source`: one that `open_source` opened, or anything it opens: a name, a path, arrays.
+    `source`: one that `open_source` opened, or anything it opens: a name, a path, arrays. `out`: a folder; `datasets/` and
+    the source's name when not given.
 
     Two builds of one source with the same options are byte-identical, for any number of workers. `progress` is called
     with (pictures done, pictures in all). Stopped at any moment, it leaves nothing behind and what existed unharmed.
@@ -47,13 +54,23 @@ def build(
     if options.add:
         from deeper.records.grow import grow, kept_group_by
 
-        source = _opened(source, kept_group_by(Path(out), options.group_by))
+        out = Path(out) if out is not None else _usual_place(_opened(source, options))
+        source = _opened(source, replace(options, group_by=kept_group_by(out, options.group_by)))
         options = replace(options, channels=asked_channels(source, options))
-        return grow(source, Path(out), options=options, progress=progress)
-    source = _opened(source, options.group_by)
-    options = replace(options, group_by=asked_group_by(source, options), channels=asked_channels(source, options))
+        return grow(source, out, options=options, progress=progress)
     began = time.perf_counter()
-    out = Path(out)
+    with Workers(options.workers or available_processors()) as pool:
+        if isinstance(source, (str, Path)) and os.path.isdir(source):
+            pool.start()  # while its files are listed
+        opened = _opened(source, options)
+        out = Path(out) if out is not None else _usual_place(opened)
+        return _build(opened, out, options, pool, progress, began)
+
+
+def _build(
+    source: Source, out: Path, options: BuildOptions, pool: Workers, progress: Progress | None, began: float
+) -> BuildReport:
+    options = replace(options, group_by=asked_group_by(source, options), channels=asked_channels(source, options))
     _refuse_existing(out)
     decisions = read_corrections(*options.corrections)
     items, rejected = usable_items(source)
@@ -64,6 +81,8 @@ def build(
     files.remove_leftovers(out.parent, out.name)
     with files.ended_by_sigterm(), files.new_folder(out) as folder:
         workers = worker_count(corrected.items, options.workers)
+        if workers == 1:
+            pool.dismiss()
         corrections = with_hashes(corrected.info, items, workers) if corrected.info else None
         written = write_items(
             corrected.items,
@@ -73,7 +92,7 @@ def build(
             channels=options.channels,
             seed=options.seed or 0,
             shard_bytes=int(options.shard_megabytes * 1e6),
-            workers=workers,
+            pool=pool,
             progress=progress,
         )
         rejected += written.rejected
@@ -99,10 +118,17 @@ def build(
     )
 
 
-def _opened(source: Source | object, group_by: str | None) -> Source:
+def _opened(source: Source | object, options: BuildOptions) -> Source:
     if hasattr(source, "fingerprint"):
+        if options.shape is not None:
+            raise UsageError("a shape goes to open_source, by which this source was opened; leave it out of the build")
         return cast(Source, source)
-    return open_source(source, options=SourceOptions(group_by=group_by))
+    asked = SourceOptions(shape=options.shape, channels=options.channels, group_by=options.group_by)
+    return open_source(source, options=asked)
+
+
+def _usual_place(source: Source) -> Path:
+    return Path("datasets") / source.name
 
 
 def _refuse_existing(out: Path) -> None:
