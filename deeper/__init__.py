@@ -1,6 +1,6 @@
 """Train an Inception on your own pictures, find out why it errs, and ship it.
 
-    deeper.build(deeper.open_source("flowers/"), "datasets/flowers")
+    deeper.build("flowers/", "datasets/flowers")
     result = deeper.train("datasets/flowers", out="runs/first")
     deeper.evaluate("runs/first").accuracy
     deeper.Classifier("runs/first")("photo.jpg").label
@@ -83,8 +83,7 @@ if TYPE_CHECKING:
     from deeper.inspection import inspect
     from deeper.models.weights.loading import load_weights
     from deeper.prediction import Classifier, Prediction
-    from deeper.records import BuildOptions, Dataset, SourceOptions, open_source
-    from deeper.records.building import build
+    from deeper.records import BuildOptions, Dataset, SourceOptions, build, open_source
     from deeper.records.repair import repair
     from deeper.records.verify import verify
     from deeper.runs import Run, find_rate, learn_curve, resume, train

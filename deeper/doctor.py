@@ -103,7 +103,7 @@ def examine(self_test: bool = True, notice: Callable[[str], None] = lambda text:
 def _walk(notice: Callable[[str], None]) -> list[Check]:
     """Build, verify, train, evaluate, predict, and open an export's engines, in a temporary folder."""
     from deeper.prediction import Classifier
-    from deeper.records import BuildOptions, build, open_source
+    from deeper.records import build
     from deeper.records.verify import verify
     from deeper.runs import evaluate_run, train
 
@@ -127,7 +127,7 @@ def _walk(notice: Callable[[str], None]) -> list[Check]:
         dataset, run = place / "dataset", place / "run"
         pictures, labels = _stripes()
         way: tuple[tuple[str, Callable[[], object]], ...] = (
-            ("build a dataset", lambda: build(open_source((pictures, labels)), dataset, options=BuildOptions())),
+            ("build a dataset", lambda: build((pictures, labels), dataset)),
             ("verify it", lambda: verify(dataset).sound),
             ("train a network", lambda: train(dataset, out=run, epochs=4, quiet=True, options={"batch": 32})),
             ("evaluate it", lambda: evaluate_run(run).accuracy > 0.8),

@@ -22,7 +22,8 @@ class Entry:
 
     `native`: the input size of its paper, in pixels. `smallest`: the smallest side that works. `source`: where it was
     published. `presets`: named sets of arguments, one per reference that it can equal. `one_size`: whether it takes
-    only the size it was built for. `largest_own`: pictures of at most so many pixels are taken at their own size.
+    only the size it was built for. `largest_own`: pictures of at most so many pixels are taken at their own size. `shaping`:
+    arguments of recipes that decide how large its weights are, so that weights that are there already know better.
     """
 
     build: Callable[..., nn.Module]
@@ -32,6 +33,7 @@ class Entry:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     one_size: bool = False
     largest_own: int = 0
+    shaping: frozenset[str] = frozenset()
 
     def arguments(self) -> dict[str, Any]:
         """The names and defaults of the arguments beyond classes, channels and size."""
@@ -54,6 +56,7 @@ MODELS: dict[str, Entry] = {
         native=28,
         smallest=inception_small.SMALLEST,
         largest_own=64,
+        shaping=frozenset({"depth_multiplier"}),
         source="Zhang et al., Understanding Deep Learning Requires Rethinking Generalization, arXiv 1611.03530",
     ),
     "inception_v1": Entry(

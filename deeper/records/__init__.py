@@ -1,6 +1,6 @@
 """Sources → split → TFRecord shards and `dataset.json`; reading, verifying, repairing, growing.
 
-build(open_source("flowers/"), Path("datasets/flowers"))
+build("flowers/", "datasets/flowers")
 Dataset("datasets/flowers").split("train").picture(0)
 
 Everything is imported when it is first asked for: a worker of a build needs the encoding alone, and starts sooner.

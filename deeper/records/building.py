@@ -51,20 +51,31 @@ def build(
     UsageError, when an opened source was opened with other options; DatasetError, when `out` is not what it should be;
     StorageError, when it cannot be written.
     """
-    if options.add:
-        from deeper.records.grow import grow, kept_group_by
-
-        out = Path(out) if out is not None else _usual_place(_opened(source, options))
-        source = _opened(source, replace(options, group_by=kept_group_by(out, options.group_by)))
-        options = replace(options, channels=asked_channels(source, options))
-        return grow(source, out, options=options, progress=progress)
     began = time.perf_counter()
-    with Workers(options.workers or available_processors()) as pool:
+    place = None if out is None else Path(out)
+    with files.ended_by_sigterm(), Workers(options.workers or available_processors()) as pool:
+        if options.add:
+            return _add(source, place, options, progress, began)
         if isinstance(source, (str, Path)) and os.path.isdir(source):
             pool.start()  # while its files are listed
         opened = _opened(source, options)
-        out = Path(out) if out is not None else _usual_place(opened)
-        return _build(opened, out, options, pool, progress, began)
+        return _build(opened, place or _usual_place(opened), options, pool, progress, began)
+
+
+def _add(
+    source: Source | object, out: Path | None, options: BuildOptions, progress: Progress | None, began: float
+) -> BuildReport:
+    from deeper.records.grow import grow, kept_group_by
+
+    opened = None
+    if out is None:
+        opened = _opened(source, options)
+        out = _usual_place(opened)
+    kept = kept_group_by(out, options.group_by)
+    if opened is None or kept != options.group_by:
+        opened = _opened(source, replace(options, group_by=kept))
+    options = replace(options, channels=asked_channels(opened, options))
+    return grow(opened, out, options=options, progress=progress, began=began)
 
 
 def _build(
@@ -79,10 +90,12 @@ def _build(
     corrected = correct(items, assignment.splits, source.classes, decisions)
     index_of = {name: index for index, name in enumerate(source.classes)}
     files.remove_leftovers(out.parent, out.name)
-    with files.ended_by_sigterm(), files.new_folder(out) as folder:
+    with files.new_folder(out) as folder:
         workers = worker_count(corrected.items, options.workers)
         if workers == 1:
             pool.dismiss()
+        else:
+            pool.start()
         corrections = with_hashes(corrected.info, items, workers) if corrected.info else None
         written = write_items(
             corrected.items,
@@ -121,7 +134,10 @@ def _build(
 def _opened(source: Source | object, options: BuildOptions) -> Source:
     if hasattr(source, "fingerprint"):
         if options.shape is not None:
-            raise UsageError("a shape goes to open_source, by which this source was opened; leave it out of the build")
+            raise UsageError(
+                f"shape {options.shape} is for a source that the build opens, and this one is open already; give it to "
+                "open_source, as SourceOptions(shape=…)"
+            )
         return cast(Source, source)
     asked = SourceOptions(shape=options.shape, channels=options.channels, group_by=options.group_by)
     return open_source(source, options=asked)

@@ -34,7 +34,9 @@ from deeper.records.workers import Workers
 from deeper.records.writing import Progress, Written, split_infos, worker_count, write_items
 
 
-def grow(source: Source, out: Path, *, options: BuildOptions, progress: Progress | None = None) -> BuildReport:
+def grow(
+    source: Source, out: Path, *, options: BuildOptions, progress: Progress | None = None, began: float | None = None
+) -> BuildReport:
     """Append the pictures of `source` to the dataset `out`. Use through `build(…, options=BuildOptions(add=True))`.
 
     Old pictures keep their split; a new one joins its group's, else the split its own number says (`records.split`).
@@ -42,7 +44,7 @@ def grow(source: Source, out: Path, *, options: BuildOptions, progress: Progress
     Raises: DatasetError, for a class that the dataset does not have (unless `options.new_classes`), an id that stands
     for another picture there, or a dataset that is damaged or being changed.
     """
-    began = time.perf_counter()
+    began = time.perf_counter() if began is None else began
     kept_group_by(out, options.group_by)  # raises also what is to be said of a folder that is no dataset
     with locked(out), files.ended_by_sigterm(), files.storage(out):
         # Opened within the lock: another addition may have ended just before.
@@ -107,6 +109,7 @@ def _grow(
         )
     with _aside(dataset, number, notices) as folder:
         with Workers(workers) as pool:
+            pool.start()
             written = write_items(
                 fresh,
                 assignment.splits,

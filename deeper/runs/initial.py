@@ -12,6 +12,7 @@ from torch import nn
 from deeper import bundle
 from deeper.download import Progress
 from deeper.errors import UsageError, WeightsError, printable
+from deeper.models import MODELS
 from deeper.models.weights.fitting import Fitted, fit
 from deeper.models.weights.foreign import Weights
 from deeper.models.weights.loading import opened
@@ -105,7 +106,8 @@ def _own(name: str, path: Path, model: str | None) -> Initial:
 
 def adopted(options: Options, initial: Initial, given: Mapping[str, Any]) -> Options:
     """`options` for training on from `initial`: its network's arguments, which those of the recipe and the user
-    (`given`, by dotted names) are set over, and how it fits pictures.
+    (`given`, by dotted names) are set over (not the recipe's where the weights' shapes depend on them), and how it fits
+    pictures.
 
     Raises: UsageError, for a mean, deviation or crop of the user's own: those belong to the weights.
     """
@@ -115,7 +117,12 @@ def adopted(options: Options, initial: Initial, given: Mapping[str, Any]) -> Opt
             f"{', '.join(own)} with weights: {printable(initial.weights.name)} were trained with pictures shown in their "
             "own way, and are to be shown them so; leave it out"
         )
-    arguments = {**initial.weights.arguments, **options.arguments}
+    entry = MODELS.get(options.model)
+    decided = entry.shaping if entry and "arguments" not in given else frozenset()
+    kept = {
+        name: value for name, value in options.arguments.items() if name not in decided or f"arguments.{name}" in given
+    }
+    arguments = {**initial.weights.arguments, **kept}
     look = initial.weights.look
     fitted = options.fit if given.get("fit") is not None else look.mode
     return replace(options, arguments=arguments, fit=fitted, weights=initial.weights.name)

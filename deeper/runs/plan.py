@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from deeper.runs.folder import Config, PictureFacts
     from deeper.runs.initial import Initial
 
-# Pictures up to this many pixels on their longer side get NielsenNet, larger ones an Inception.
+# Pictures up to this many pixels on their longer side get NielsenNet where nothing speaks for the small Inception.
 SMALL_PICTURE = 40
 # Where a recipe is fitted to a small dataset, its batch is halved until an epoch has so many steps, down to this batch.
 STEPS_PER_EPOCH, SMALLEST_BATCH = 20, 16
@@ -45,17 +45,30 @@ class Plan:
     """The weights to begin with, where not random."""
 
 
-def default_model(dataset: Dataset, recipe: str | None) -> tuple[str, str]:
-    """The network for a dataset, and why."""
-    side = largest_side(dataset)
-    if side <= SMALL_PICTURE and recipe == "best":
-        why = (
-            f"the small Inception, because the pictures are at most {side} pixels large and recipe best takes its time"
-        )
-        return "inception_small", f"{why} (choose with --model)"
-    if side <= SMALL_PICTURE:
-        return "nielsen", f"NielsenNet, because the pictures are at most {side} pixels large (choose with --model)"
-    return "inception_v3", f"Inception v3, because the pictures are up to {side} pixels large (choose with --model)"
+def default_model(dataset: Dataset, recipe: str | None, shown: int | None = None) -> tuple[str, str]:
+    """The network for a dataset, and why. `shown`: pixels of the longer side of the input, where that was asked for."""
+    from deeper.models import MODELS
+
+    side, size = shown, f"the pictures are to be shown at {shown} pixels"
+    if side is None:
+        side = largest_side(dataset)
+        size = f"the pictures are at most {side} pixels large"
+    small, colour = side <= SMALL_PICTURE, dataset.info.channels == 3
+    fits = side <= MODELS["inception_small"].largest_own and recipes.made_for(recipe or "fast", "inception_small")
+    if fits and (not small or colour or recipe == "best"):
+        also = "" if not small else " and in colour" if colour else " and recipe best takes its time"
+        return "inception_small", f"the small Inception, because {size}{also} (choose with --model)"
+    if small:
+        return "nielsen", f"NielsenNet, because {size} (choose with --model)"
+    return "inception_v3", f"Inception v3, because {size.replace('at most', 'up to')} (choose with --model)"
+
+
+def _shown(given: Mapping[str, Any]) -> int | None:
+    """Pixels of the input's longer side, where they are asked for."""
+    stages = given.get("stages")
+    last = stages[-1] if isinstance(stages, list) and stages else None
+    sizes = [given.get("height"), given.get("width"), last.get("size") if isinstance(last, Mapping) else None]
+    return max((size for size in sizes if isinstance(size, int)), default=None)
 
 
 def _override(plain: dict[str, Any], assignments: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +196,7 @@ def make_plan(
         model = initial.weights.model
         reasons.append(initial.weights.describe())
     if model is None:
-        model, why = default_model(dataset, recipe)
+        model, why = default_model(dataset, recipe, _shown(given))
         reasons.append(why)
     elif ":" not in model and model not in MODELS:
         raise UsageError(f"no model {model!r}{nearest(model, MODELS)}; or give your own as package.module:Class")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import stat
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from deeper.records.encoding import read_file
 from deeper.records.sources import Item, Source
 from deeper.records.sources.idx import parse_idx
 from deeper.records.verify import verify
+from deeper.records.workers import Workers, _Crew
 
 Make = Callable[..., Source]
 Arrays = Callable[..., list[Item]]
@@ -261,19 +263,60 @@ def test_pictures_that_lie_flat_in_their_arrays_are_built_with_their_shape(tmp_p
     build((flat, np.arange(40) % 2), tmp_path / "out", options=BuildOptions(shape=(4, 3)))
     assert Dataset(tmp_path / "out").split("train").picture(0).shape == (4, 3, 1)
     source = open_source((flat, np.arange(40) % 2), options=SourceOptions(shape=(4, 3)))
-    with pytest.raises(UsageError, match="a shape goes to open_source"):
+    with pytest.raises(UsageError, match=r"shape \(4, 3\) is for a source that the build opens"):
         build(source, tmp_path / "other", options=BuildOptions(shape=(4, 3)))
 
 
-@pytest.mark.parametrize("count", [10, 40])
-def test_workers_that_start_while_a_folder_is_listed_change_nothing(
-    tmp_path: Path, save: Callable[..., Item], count: int
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens when, on two processors: workers start, the source is opened, workers are dismissed."""
+    seen: list[str] = []
+
+    def noted(home: object, name: str) -> None:
+        real = getattr(home, name)
+
+        def call(*given: object, **named: object) -> object:
+            seen.append(name)
+            return real(*given, **named)
+
+        monkeypatch.setattr(home, name, call)
+
+    building = sys.modules["deeper.records.building"]
+    monkeypatch.setattr(building, "available_processors", lambda: 2)
+    monkeypatch.setattr("deeper.records.writing.available_processors", lambda: 2)
+    noted(Workers, "start")
+    noted(Workers, "dismiss")
+    noted(building, "open_source")
+    return seen
+
+
+def test_workers_start_before_a_folder_is_listed_and_go_where_it_holds_little(
+    tmp_path: Path, save: Callable[..., Item], order: list[str]
 ) -> None:
-    for number in range(count):
+    for number in range(40):
         save(f"{'ab'[number % 2]}/{number}.png", str(number))
-    build(tmp_path / "source", tmp_path / "ahead", options=BuildOptions(workers=None))
-    build(tmp_path / "source", tmp_path / "alone", options=BuildOptions(workers=1))
-    assert contents(tmp_path / "ahead") == contents(tmp_path / "alone")
+    build(tmp_path / "source", tmp_path / "ahead")
+    assert order[:2] == ["start", "open_source"] and "dismiss" not in order
+    order.clear()
+    for number in range(20, 40):
+        (tmp_path / "source" / "ab"[number % 2] / f"{number}.png").unlink()
+    build(tmp_path / "source", tmp_path / "few")
+    assert order[:3] == ["start", "open_source", "dismiss"]
+    order.clear()
+    build(open_source(tmp_path / "source"), tmp_path / "opened")
+    assert order[0] == "dismiss"
+    assert contents(tmp_path / "few") == contents(tmp_path / "opened")
+
+
+def test_a_build_that_is_refused_leaves_no_workers(
+    tmp_path: Path, plants: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crews = []
+    monkeypatch.setattr("deeper.records.workers._Crew", lambda count: crews.append(_Crew(count)) or crews[-1])
+    (tmp_path / "out").write_text("something else")
+    with pytest.raises(DatasetError, match="exists already and is no dataset"):
+        build(plants, tmp_path / "out", options=BuildOptions(workers=2))
+    assert len(crews) == 1 and crews[0].process.poll() is not None
 
 
 def test_an_existing_target_is_refused_and_unharmed(tmp_path: Path, listing: Make, array_items: Arrays) -> None:

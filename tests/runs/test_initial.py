@@ -105,6 +105,23 @@ def test_pretraining_on_another_set(pictures: Path, tmp_path: Path) -> None:
     assert kept["logits.weight"].shape[0] == 4
 
 
+def test_how_wide_its_layers_are_is_said_by_the_weights_and_not_by_a_recipe(pictures: Path, tmp_path: Path) -> None:
+    whole = {"arguments.depth_multiplier": 0.25}
+    common = {"model": "inception_small", "epochs": 0.5, "quiet": True}
+    first = deeper.train(pictures, recipe="fast", out=tmp_path / "first", options=whole, **common).run
+    again = deeper.train(pictures, recipe="fast", weights=first.path, out=tmp_path / "again", **common).run
+    assert again.config.options.arguments["depth_multiplier"] == 0.25
+    with pytest.raises(WeightsError):
+        deeper.train(
+            pictures,
+            recipe="fast",
+            weights=first.path,
+            out=tmp_path / "other",
+            options={"arguments.depth_multiplier": 0.5},
+            **common,
+        )
+
+
 def test_a_run_that_was_stopped_before_its_first_checkpoint(pictures: Path, tmp_path: Path) -> None:
     """It needs the weights again, and the same ones."""
     first, other = (

@@ -150,6 +150,48 @@ def test_recipe_best_takes_the_better_network_for_small_pictures() -> None:
 
 
 @pytest.mark.parametrize(
+    ("side", "channels", "recipe", "model"),
+    [
+        (40, 1, None, "nielsen"),
+        (40, 3, None, "inception_small"),
+        (40, 3, "best", "inception_small"),
+        (40, 3, "guide", "nielsen"),
+        (41, 1, None, "inception_small"),
+        (64, 3, "best", "inception_small"),
+        (64, 3, "guide", "inception_v3"),
+        (65, 3, None, "inception_v3"),
+        (65, 1, None, "inception_v3"),
+        (41, 1, "best", "inception_small"),
+        (40, 3, "fine-tune", "inception_small"),
+    ],
+)
+def test_the_network_is_chosen_by_size_colour_and_recipe(side, channels, recipe, model) -> None:
+    pictures = dataset(400, side=side)
+    pictures.info.channels = channels
+    plan = make_plan(pictures, recipe=recipe)
+    assert plan.options.model == model
+    title = {"nielsen": "NielsenNet", "inception_small": "the small Inception", "inception_v3": "Inception v3"}[model]
+    assert f"{title}, because the pictures are" in plan.reasons[0]
+    assert ("colour" in plan.reasons[0]) == (model == "inception_small" and side <= 40 and channels == 3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "model"),
+    [
+        ({"height": 299, "width": 299}, "inception_v3"),
+        ({"height": 20, "width": 65}, "inception_v3"),
+        ({"stages": [{"size": 80, "share": 0.5}, {"size": 128, "share": 0.5}]}, "inception_v3"),
+        ({"stages": [{"scale": 0.5, "share": 0.5}, {"share": 0.5}]}, "inception_small"),
+        ({"height": 28, "width": 28}, "nielsen"),
+    ],
+)
+def test_the_size_that_is_asked_for_decides_and_not_that_of_the_pictures(asked, model) -> None:
+    plan = make_plan(dataset(400, side=50), overrides=asked)
+    assert plan.options.model == model
+    assert ("to be shown at" in plan.reasons[0]) == ("scale" not in str(asked))
+
+
+@pytest.mark.parametrize(
     ("model", "side", "input_side"),
     [
         ("inception_small", 64, 64),

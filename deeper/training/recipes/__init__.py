@@ -48,6 +48,11 @@ def names() -> list[str]:
     return sorted({stem.split("-", 1)[1] for stem in _files()})
 
 
+def made_for(name: str, model: str) -> bool:
+    """Whether there is a recipe of this name for `model`."""
+    return not _files().keys().isdisjoint(_stems(name, model))
+
+
 def load(name: str, model: str, *, with_weights: bool = False) -> dict[str, Any]:
     """A recipe's options for `model` as plain data, to be completed by flags and built by `values.from_plain`.
 
