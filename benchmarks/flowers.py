@@ -1,6 +1,7 @@
 """Twelve kinds of flowers from random weights: `deeper train` against Keras' InceptionV3, the same minutes each.
 
     python benchmarks/flowers.py [--minutes 15] [--seeds 0,1,2] [--out runs/flowers] [--source DATA/flowers12]
+                                 [--model inception_small --size 64 --without-keras]
                                  [--pretrain 15 [--tune-recipe fast]] [--device cuda]
 
 Both get the same training photographs at 299 pixels, the same threads and the same wall-clock minutes. Ours: Inception v3,
@@ -87,6 +88,7 @@ def ours(
     device: str,
     recipe: str = "fast",
     weights: Path | None = None,
+    model: str = "inception_v3",
 ) -> list[int]:
     """Answers by the run of a seed, from random weights or from `weights`."""
     folder = out / (f"ours-{seed}" if weights is None else f"tuned-{recipe}-{seed}")
@@ -94,7 +96,7 @@ def ours(
     def begin(handlers: list[Handler]) -> Result:
         return train(
             dataset,
-            model="inception_v3",
+            model=model,
             recipe=recipe,
             weights=weights,
             minutes=minutes,
@@ -248,6 +250,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--size", type=int, default=299)
+    parser.add_argument("--model", default="inception_v3", help="ours; with --without-keras, and no --pretrain")
     parser.add_argument("--out", type=Path, default=Path("runs/flowers"))
     parser.add_argument("--source", type=Path, default=Path(os.environ.get("DEEPER_DATA", "data")) / "flowers12")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -256,9 +259,14 @@ def main() -> None:
     parser.add_argument("--tune-recipe", default="fast", help="of the training after --pretrain")
     parser.add_argument("--device", default="auto", help="cpu or cuda, for ours")
     arguments = parser.parse_args()
+    another = arguments.model != "inception_v3"
+    if another and (arguments.pretrain or not arguments.without_keras):
+        parser.error("--model goes with --without-keras and without --pretrain")
     device = choose_device(arguments.device)
     torch.set_num_threads(arguments.threads)
-    out = arguments.out / f"minutes-{arguments.minutes:g}-size-{arguments.size}"
+    out = (
+        arguments.out / f"minutes-{arguments.minutes:g}-size-{arguments.size}{f'-{arguments.model}' if another else ''}"
+    )
     out.mkdir(parents=True, exist_ok=True)
     check_settings(out, arguments, device)
     dataset = dataset_for(arguments.source)
@@ -273,7 +281,7 @@ def main() -> None:
     seeds = [int(one) for one in arguments.seeds.split(",")]
     for seed in seeds:
         same = (dataset, out, arguments.minutes, arguments.size, seed, device)
-        right_ours.append(np.array(ours(*same)) == labels)
+        right_ours.append(np.array(ours(*same, model=arguments.model)) == labels)
         print(f"seed {seed}: deeper {right_ours[-1].mean():.1%}", flush=True)
         if first is not None:
             right_tuned.append(np.array(ours(*same, arguments.tune_recipe, first)) == labels)

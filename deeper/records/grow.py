@@ -109,7 +109,6 @@ def _grow(
         )
     with _aside(dataset, number, notices) as folder:
         with Workers(workers) as pool:
-            pool.start()
             written = write_items(
                 fresh,
                 assignment.splits,

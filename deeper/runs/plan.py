@@ -66,9 +66,11 @@ def default_model(dataset: Dataset, recipe: str | None, shown: int | None = None
 def _shown(given: Mapping[str, Any]) -> int | None:
     """Pixels of the input's longer side, where they are asked for."""
     stages = given.get("stages")
-    last = stages[-1] if isinstance(stages, list) and stages else None
-    sizes = [given.get("height"), given.get("width"), last.get("size") if isinstance(last, Mapping) else None]
-    return max((size for size in sizes if isinstance(size, int)), default=None)
+    last = stages[-1] if isinstance(stages, (list, tuple)) and stages else None
+    if isinstance(last, Mapping) and isinstance(last.get("size"), int):
+        return int(last["size"])
+    height, width = given.get("height"), given.get("width")
+    return max(height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
 def _override(plain: dict[str, Any], assignments: Mapping[str, Any]) -> dict[str, Any]:

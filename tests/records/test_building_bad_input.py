@@ -236,6 +236,32 @@ def test_an_end_in_the_middle_leaves_no_dataset_and_no_process(
     assert verify(out).sound
 
 
+LONG_LISTING = """
+import sys, time
+from importlib import import_module
+building = import_module("deeper.records.building")
+def slowly(source, options):
+    print("listing", flush=True)
+    time.sleep(600)
+building.open_source = slowly
+building.build(sys.argv[1], sys.argv[2], options=building.BuildOptions(workers=2))
+"""
+
+
+def test_an_end_while_the_folder_is_listed_is_as_orderly(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    command = [sys.executable, "-c", LONG_LISTING, str(tmp_path / "pictures"), str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    (interpreter,) = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(patient(20)) == 143
+    process.stdout.close()
+    assert not alive(interpreter)
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
 def children(parent: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():

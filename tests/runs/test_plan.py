@@ -180,6 +180,7 @@ def test_the_network_is_chosen_by_size_colour_and_recipe(side, channels, recipe,
     [
         ({"height": 299, "width": 299}, "inception_v3"),
         ({"height": 20, "width": 65}, "inception_v3"),
+        ({"stages": ({"size": 80, "share": 0.5}, {"size": 128, "share": 0.5})}, "inception_v3"),
         ({"stages": [{"size": 80, "share": 0.5}, {"size": 128, "share": 0.5}]}, "inception_v3"),
         ({"stages": [{"scale": 0.5, "share": 0.5}, {"share": 0.5}]}, "inception_small"),
         ({"height": 28, "width": 28}, "nielsen"),
@@ -204,6 +205,10 @@ def test_the_size_that_is_asked_for_decides_and_not_that_of_the_pictures(asked, 
 )
 def test_small_networks_take_small_pictures_as_they_are(model, side, input_side) -> None:
     assert make_plan(dataset(400, side=side), model=model).height == input_side
+
+
+def test_one_side_alone_does_not_choose_the_network() -> None:
+    assert make_plan(dataset(400, side=300), overrides={"width": 75}).options.model == "inception_v3"
 
 
 def written(folder, text: str) -> str:
